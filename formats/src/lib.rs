@@ -1,0 +1,8 @@
+//! On-disk and wire types of Skeg: the contracts between programs that never link each other.
+//!
+//! No I/O, no clock, no allocation in [`registration`]. Every format carries a version and has
+//! golden bytes in its tests: a change of those bytes is a change of the contract.
+
+pub mod boot;
+pub mod paths;
+pub mod registration;

@@ -1,0 +1,52 @@
+//! Where things lie on a Skeg host. A path that two programs must agree on stands here, once.
+//!
+//! Paths below [`RUN`] live until the next boot, paths below [`STATE`] for ever.
+
+/// Runtime state of all of Skeg's programs, on a tmpfs, mode 0755.
+pub const RUN: &str = "/run/skeg";
+/// PID 1's control socket (`SOCK_SEQPACKET`, mode 0600): see [`crate::registration`].
+pub const INIT_SOCKET: &str = "/run/skeg/init.sock";
+/// PID 1's `sd_notify` socket (`SOCK_DGRAM`), passed to services as `NOTIFY_SOCKET`.
+pub const NOTIFY_SOCKET: &str = "/run/skeg/notify.sock";
+/// The boot timeline, rewritten by PID 1 whenever a stage is stamped: see [`crate::boot`].
+pub const BOOT_TIMELINE: &str = "/run/skeg/boot.json";
+/// PID 1's view of services and degraded states, rewritten on each change: see [`crate::status`].
+pub const STATUS: &str = "/run/skeg/status.json";
+/// The engine's HTTP API for `skeg`'s own command line, mode 0600.
+pub const ENGINE_SOCKET: &str = "/run/skeg/engine.sock";
+/// The zygote's socket (`SOCK_SEQPACKET`, mode 0600), which only the engine connects to.
+pub const ZYGOTE_SOCKET: &str = "/run/skeg/zygote.sock";
+/// Unit health, one JSON line per change: see [`crate::health`].
+pub const HEALTH_SOCKET: &str = "/run/skeg/health.sock";
+/// Resolver configuration as the network daemon learnt it; `/etc/resolv.conf` links here.
+pub const RESOLV_CONF: &str = "/run/skeg/resolv.conf";
+/// Addresses, routes and servers of the host, written by the network daemon.
+pub const NETWORK: &str = "/run/skeg/network.json";
+/// PID 1 writes each service's standard output and error here: `<log dir>/<service>.log`.
+pub const SERVICE_LOGS: &str = "/run/skeg/log";
+
+/// Services of the image that PID 1 supervises, `NAME.service` each: see [`crate::service`].
+pub const SERVICES: &str = "/usr/lib/skeg/services";
+/// Kernel modules to load at boot, one name a line, in order.
+pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
+/// What this image is, in os-release(5) format.
+pub const OS_RELEASE: &str = "/usr/lib/os-release";
+/// The part of `/etc` that comes with the image; copied first when `/etc` is built.
+pub const IMAGE_ETC: &str = "/usr/share/skeg/etc";
+
+/// The data partition's mount point.
+pub const STATE: &str = "/var";
+/// The engine's store, containers, volumes and logs.
+pub const ENGINE_STATE: &str = "/var/lib/skeg";
+/// The resolved host configuration: see [`crate::config`].
+pub const CONFIG: &str = "/var/lib/skeg-config/current";
+/// Quadlet units, from image and config together.
+pub const QUADLET: &str = "/etc/containers/systemd";
+
+/// The cgroup (below `/sys/fs/cgroup`) that holds one folder per service.
+pub const CGROUP_SERVICES: &str = "skeg.slice";
+/// The cgroup that holds one folder per container.
+pub const CGROUP_CONTAINERS: &str = "containers.slice";
+
+/// GPT partition type of STATE: `variable data` of the Discoverable Partitions Specification.
+pub const STATE_PARTITION_TYPE: &str = "4d21b016-b534-45c2-a9fb-5c16e091fd2d";

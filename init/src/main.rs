@@ -1,0 +1,2 @@
+//! PID 1. It never exits.
+fn main() {}

@@ -1,0 +1,2 @@
+//! qemu-tests
+fn main() {}

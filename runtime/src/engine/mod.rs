@@ -1,0 +1,1 @@
+//! The engine: one daemon that keeps images, containers, volumes, logs and units.

@@ -1,0 +1,13 @@
+//! The container runtime, the engine and their command line.
+//!
+//! Each module is a pure middle (plans, parsers, state machines) with a thin edge (files, netlink,
+//! sockets). Nothing here knows init, updater or fleet: they meet in `formats`.
+
+pub mod cli;
+pub mod container;
+pub mod engine;
+pub mod hostnet;
+pub mod image;
+pub mod network;
+pub mod unit;
+pub mod zygote;

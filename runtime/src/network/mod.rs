@@ -1,0 +1,1 @@
+//! Container networks: bridge, addresses, NAT and published ports.

@@ -1,0 +1,1 @@
+//! Units: Quadlet files, parsed and resolved.

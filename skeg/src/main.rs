@@ -1,0 +1,2 @@
+//! skeg
+fn main() {}
