@@ -4,5 +4,10 @@
 //! golden bytes in its tests: a change of those bytes is a change of the contract.
 
 pub mod boot;
+pub mod config;
+pub mod health;
 pub mod paths;
 pub mod registration;
+pub mod release;
+pub mod systemd1;
+pub mod version;
