@@ -1,1 +1,23 @@
-//! Container networks: bridge, addresses, NAT and published ports.
+//! Container networks: addresses, the bridge, the pair of virtual links, NAT and published ports.
+//!
+//! Never touches nftables tables other than its own, nor links that it did not make. Decisions
+//! (addresses, port claims, rules and their bytes) are pure; [`Networks`] is the edge that acts.
+
+pub mod claims;
+pub mod error;
+pub mod hosts;
+pub mod ipam;
+pub mod mac;
+pub mod networks;
+pub mod nftables;
+pub mod port;
+pub mod resolver;
+pub mod ruleset;
+pub mod subnet;
+
+pub use error::Error;
+pub use ipam::Ipam;
+pub use mac::Mac;
+pub use networks::{Attach, Attachment, Networks};
+pub use port::{PortMapping, PortSyntaxError, Protocol};
+pub use subnet::Subnet;

@@ -1,0 +1,57 @@
+//! What can go wrong with a container's network, saying which operation on what.
+//!
+//! Kernel errors keep their errno's text; a missing kernel feature is named as such.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::claims::PortTaken;
+use super::ipam::IpamError;
+
+/// A failed network operation.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No such address to give.
+    #[error(transparent)]
+    Address(#[from] IpamError),
+    /// A published port has another holder.
+    #[error(transparent)]
+    Port(#[from] PortTaken),
+    /// A request over rtnetlink was refused.
+    #[error("{operation}: {source}")]
+    Link {
+        /// What was asked for, with the link's name.
+        operation: String,
+        /// The kernel's answer.
+        source: rtnetlink::Error,
+    },
+    /// The kernel refused the rules; nothing of them is in force.
+    #[error("{operation}: {source}")]
+    Rules {
+        /// Which table, chain or rule was refused.
+        operation: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A file, socket or namespace.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was done to what.
+        operation: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(super) fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        let operation = operation.into();
+        move |source| Error::Io { operation, source }
+    }
+
+    pub(super) fn link(operation: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
+        let operation = operation.into();
+        move |source| Error::Link { operation, source }
+    }
+}

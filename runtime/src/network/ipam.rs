@@ -1,0 +1,210 @@
+//! Which container has which address of a network.
+//!
+//! Holds nothing on disk: after a restart the caller gives back the addresses of what still runs.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use thiserror::Error;
+
+use super::subnet::Subnet;
+
+/// Why an address cannot be given.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum IpamError {
+    /// Every address of the network has a holder.
+    #[error("network {0}: all addresses are taken: remove a container or use another network")]
+    Exhausted(Subnet),
+    /// The wanted address has another holder.
+    #[error("address {address}: held by container {holder}: choose another one or stop {holder}")]
+    Taken {
+        /// The wanted address.
+        address: Ipv4Addr,
+        /// Who has it.
+        holder: String,
+    },
+    /// The wanted address cannot be a container's.
+    #[error(
+        "address {address}: expected a container's address in {subnet} (not its first two or last)"
+    )]
+    Outside {
+        /// The wanted address.
+        address: Ipv4Addr,
+        /// The network it was wanted in.
+        subnet: Subnet,
+    },
+}
+
+/// The addresses of one network and their holders.
+#[derive(Debug, Clone)]
+pub struct Ipam {
+    subnet: Subnet,
+    holders: BTreeMap<Ipv4Addr, String>,
+    by_id: BTreeMap<String, Ipv4Addr>,
+    /// Where the next search starts: a freed address rests for as long as there are fresh ones,
+    /// so that a neighbour's stale entry or a late packet does not reach a new container.
+    next: u32,
+}
+
+impl Ipam {
+    /// An allocator in which all addresses are free.
+    pub fn new(subnet: Subnet) -> Ipam {
+        Ipam {
+            subnet,
+            holders: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            next: subnet.gateway().to_bits() + 1,
+        }
+    }
+
+    /// Gives `id` an address; the one it has already, if it has one.
+    pub fn reserve(&mut self, id: &str) -> Result<Ipv4Addr, IpamError> {
+        if let Some(address) = self.by_id.get(id) {
+            return Ok(*address);
+        }
+        let first = self.subnet.gateway().to_bits() + 1;
+        let last = self.subnet.broadcast().to_bits() - 1;
+        let address = (self.next..=last)
+            .chain(first..self.next)
+            .map(Ipv4Addr::from_bits)
+            .find(|address| !self.holders.contains_key(address))
+            .ok_or(IpamError::Exhausted(self.subnet))?;
+        self.take(id, address);
+        Ok(address)
+    }
+
+    /// Gives `id` this very address, instead of the one it may have.
+    pub fn reserve_exact(&mut self, id: &str, address: Ipv4Addr) -> Result<(), IpamError> {
+        if !self.subnet.is_for_containers(address) {
+            return Err(IpamError::Outside {
+                address,
+                subnet: self.subnet,
+            });
+        }
+        match self.holders.get(&address) {
+            Some(holder) if holder != id => Err(IpamError::Taken {
+                address,
+                holder: holder.clone(),
+            }),
+            _ => {
+                self.release(id);
+                self.take(id, address);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes over addresses that are in use already; the first that cannot be is the error.
+    pub fn restore<'a>(
+        &mut self,
+        leases: impl IntoIterator<Item = (&'a str, Ipv4Addr)>,
+    ) -> Result<(), IpamError> {
+        leases
+            .into_iter()
+            .try_for_each(|(id, address)| self.reserve_exact(id, address))
+    }
+
+    /// Frees the address of `id`; it says which one that was.
+    pub fn release(&mut self, id: &str) -> Option<Ipv4Addr> {
+        let address = self.by_id.remove(id)?;
+        self.holders.remove(&address);
+        Some(address)
+    }
+
+    /// The address of `id`.
+    pub fn address_of(&self, id: &str) -> Option<Ipv4Addr> {
+        self.by_id.get(id).copied()
+    }
+
+    fn take(&mut self, id: &str, address: Ipv4Addr) {
+        self.holders.insert(address, id.to_owned());
+        self.by_id.insert(id.to_owned(), address);
+        let after = address.to_bits() + 1;
+        self.next = if after >= self.subnet.broadcast().to_bits() {
+            self.subnet.gateway().to_bits() + 1
+        } else {
+            after
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn small() -> Ipam {
+        Ipam::new(Subnet::containing(Ipv4Addr::new(10, 0, 0, 0), 29).unwrap())
+    }
+
+    #[test]
+    fn addresses_start_after_the_gateway_and_stay_with_their_holder() {
+        let mut ipam = Ipam::new(Subnet::DEFAULT);
+        assert_eq!(ipam.reserve("web"), Ok(Ipv4Addr::new(10, 88, 0, 2)));
+        assert_eq!(ipam.reserve("db"), Ok(Ipv4Addr::new(10, 88, 0, 3)));
+        assert_eq!(ipam.reserve("web"), Ok(Ipv4Addr::new(10, 88, 0, 2)));
+    }
+
+    #[test]
+    fn a_freed_address_rests_until_the_fresh_ones_are_used_up() {
+        let mut ipam = small();
+        let first = ipam.reserve("a").unwrap();
+        assert_eq!(ipam.release("a"), Some(first));
+        for id in ["b", "c", "d", "e"] {
+            assert_ne!(ipam.reserve(id), Ok(first));
+        }
+        assert_eq!(ipam.reserve("f"), Ok(first));
+        assert!(matches!(ipam.reserve("g"), Err(IpamError::Exhausted(_))));
+    }
+
+    #[test]
+    fn a_wanted_address_is_refused_with_its_holder_or_its_network() {
+        let mut ipam = Ipam::new(Subnet::DEFAULT);
+        let wanted = Ipv4Addr::new(10, 88, 5, 5);
+        ipam.reserve_exact("web", wanted).unwrap();
+        ipam.reserve_exact("web", wanted).unwrap();
+        let error = ipam.reserve_exact("db", wanted).unwrap_err().to_string();
+        assert!(
+            error.contains("10.88.5.5") && error.contains("web"),
+            "{error}"
+        );
+        let error = ipam
+            .reserve_exact("db", Ipv4Addr::new(10, 88, 0, 1))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("10.88.0.0/16"), "{error}");
+        assert_eq!(ipam.address_of("db"), None);
+    }
+
+    #[test]
+    fn restored_addresses_are_not_given_again() {
+        let mut ipam = small();
+        ipam.restore([
+            ("a", Ipv4Addr::new(10, 0, 0, 2)),
+            ("b", Ipv4Addr::new(10, 0, 0, 6)),
+        ])
+        .unwrap();
+        let rest: Vec<_> = ["c", "d", "e"]
+            .iter()
+            .map(|id| ipam.reserve(id).unwrap().octets()[3])
+            .collect();
+        assert_eq!(rest, [3, 4, 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_holders_share_an_address(steps in prop::collection::vec((0u8..12, any::<bool>()), 0..200)) {
+            let mut ipam = Ipam::new(Subnet::containing(Ipv4Addr::new(10, 0, 0, 0), 28).unwrap());
+            for (id, add) in steps {
+                let id = format!("c{id}");
+                if add { ipam.reserve(&id).unwrap(); } else { ipam.release(&id); }
+                prop_assert_eq!(ipam.holders.len(), ipam.by_id.len());
+                for (id, address) in &ipam.by_id {
+                    prop_assert_eq!(ipam.holders.get(address), Some(id));
+                    prop_assert!(ipam.subnet.is_for_containers(*address));
+                }
+            }
+        }
+    }
+}
