@@ -1,1 +1,141 @@
 //! The zygote: a small single-threaded process that clones containers as children of PID 1.
+//!
+//! It executes plans that its client has made and decides nothing itself; it knows no image, no
+//! network and no unit, and serves only root.
+
+pub mod client;
+pub mod server;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Process, Spec};
+
+use crate::container::cgroup::Placement;
+
+pub use client::{Client, Created, ExecSession, ExecStatus};
+
+/// A container to create.
+#[derive(Debug)]
+pub struct CreateRequest {
+    /// The container's id, for error messages.
+    pub id: String,
+    /// What to run and how; `root.path` is ignored in favour of `rootfs`.
+    pub spec: Spec,
+    /// What becomes `/`.
+    pub rootfs: Rootfs,
+    /// Where its cgroup is made, from `linux.resources`. `None` leaves it in the zygote's cgroup:
+    /// no limits, and a spec that grants `CAP_MKNOD` is refused since no device rule would hold.
+    pub cgroup: Option<Placement>,
+    /// Its standard streams.
+    pub stdio: Stdio,
+}
+
+/// What becomes a container's `/`. All paths are the host's, absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rootfs {
+    /// This directory.
+    Directory(PathBuf),
+    /// An overlay, mounted in the container's mount namespace only: nothing to unmount.
+    Overlay {
+        /// Read-only layers, the topmost first.
+        lower: Vec<PathBuf>,
+        /// Where changes go.
+        upper: PathBuf,
+        /// Empty directory on the file system of `upper`.
+        work: PathBuf,
+        /// Empty directory that the overlay is mounted on.
+        at: PathBuf,
+    },
+}
+
+/// The standard streams of a process in a container.
+#[derive(Debug)]
+pub enum Stdio {
+    /// The container's ends of three pipes (or any other descriptors).
+    Streams {
+        /// Standard input.
+        stdin: OwnedFd,
+        /// Standard output.
+        stdout: OwnedFd,
+        /// Standard error.
+        stderr: OwnedFd,
+    },
+    /// A terminal of the container's devpts; its master is [`Created::terminal`] or
+    /// [`ExecSession::terminal`].
+    Terminal,
+}
+
+/// A process to start in a running container.
+#[derive(Debug)]
+pub struct ExecRequest {
+    /// pidfd of the container's main process.
+    pub pidfd: OwnedFd,
+    /// The spec that the container was created from: namespaces and seccomp filter.
+    pub spec: Spec,
+    /// What to run; `capabilities`, `noNewPrivileges` and the like count from here.
+    pub process: Process,
+    /// Directory of the container's cgroup.
+    pub cgroup: Option<PathBuf>,
+    /// Its standard streams.
+    pub stdio: Stdio,
+}
+
+/// What failed: which operation, on which path, with which error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[error("{operation}{}{}: {reason}", if path.is_empty() { "" } else { " " }, path)]
+pub struct Failure {
+    /// The kernel operation or the plan's step, e.g. `move_mount`.
+    pub operation: String,
+    /// The path or name that it was about, else empty.
+    pub path: String,
+    /// `errno`, 0 when the kernel was not the one to refuse.
+    pub errno: i32,
+    /// The error in words.
+    pub reason: String,
+}
+
+/// Why a request to the zygote failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The zygote cannot be reached or broke the protocol.
+    #[error("zygote {socket}: {source}")]
+    Zygote {
+        /// Its socket.
+        socket: String,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// The spec asks for something that cannot be done.
+    #[error("container {id}: spec: {reason}")]
+    Spec {
+        /// The container.
+        id: String,
+        /// Which field, and what would have been right.
+        reason: String,
+    },
+    /// The cgroup could not be made or limited.
+    #[error("container {id}: cgroup {path}: {source}")]
+    Cgroup {
+        /// The container.
+        id: String,
+        /// The file or directory.
+        path: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The set-up, or the exec of its program, failed; nothing is left of it.
+    #[error("container {id}: {failure}")]
+    Failed {
+        /// The container.
+        id: String,
+        /// The step.
+        failure: Failure,
+    },
+    /// The child died before it was ready, by a signal from outside.
+    #[error("container {id}: its process died during set-up")]
+    Died {
+        /// The container.
+        id: String,
+    },
+}
