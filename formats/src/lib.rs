@@ -9,5 +9,7 @@ pub mod health;
 pub mod paths;
 pub mod registration;
 pub mod release;
+pub mod service;
+pub mod status;
 pub mod systemd1;
 pub mod version;
