@@ -1,0 +1,216 @@
+//! Disks: made by the image builder from a host's configuration, copied sparsely, looked into
+//! after the machine is off.
+//!
+//! Nothing is mounted: the checks of file systems read the disk's file at its partitions' offsets.
+
+use crate::artefacts::Test;
+use crate::image::{Image, builder};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a host is told to be: files below `/etc`.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    etc: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// A host that is told nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A file below `/etc`, e.g. `hostname`.
+    #[must_use]
+    pub fn file(mut self, path: &str, text: &str) -> Self {
+        self.etc.insert(path.to_owned(), text.to_owned());
+        self
+    }
+
+    /// A Quadlet unit, e.g. `web.container`.
+    #[must_use]
+    pub fn unit(self, name: &str, text: &str) -> Self {
+        self.file(&format!("containers/systemd/{name}"), text)
+    }
+
+    /// Allows plain HTTP to a registry on the harness's side, `10.0.2.2:PORT` for the guest.
+    #[must_use]
+    pub fn registry(self, port: u16) -> Self {
+        let text = format!("[[registry]]\nlocation = \"10.0.2.2:{port}\"\ninsecure = true\n");
+        self.file("containers/registries.conf", &text)
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        let config = "{\"format\":1,\"generation\":1,\"source\":\"image\"}\n";
+        std::fs::create_dir_all(folder.join("etc")).context("create the config's folder")?;
+        std::fs::write(folder.join("config.json"), config).context("write config.json")?;
+        for (path, text) in &self.etc {
+            let file = folder.join("etc").join(path);
+            let parent = file.parent().unwrap_or(folder);
+            std::fs::create_dir_all(parent)
+                .and_then(|()| std::fs::write(&file, text))
+                .with_context(|| format!("write {}", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A raw disk of one test.
+pub struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// A fresh disk with an image's UKI on its ESP and a configuration on STATE.
+    ///
+    /// # Errors
+    /// What the image builder says.
+    pub fn fresh(test: &Test, image: &Image, config: &Config) -> Result<Self> {
+        let path = test.next_disk();
+        let folder = tempfile::tempdir().context("create a folder for the config")?;
+        config.write(folder.path())?;
+        make(&image.uki()?, folder.path(), &path)?;
+        Ok(Self { path })
+    }
+
+    /// A disk that is already there.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// A copy as it is now; holes stay holes.
+    ///
+    /// # Errors
+    /// What `cp` says.
+    pub fn copy(&self, test: &Test) -> Result<Self> {
+        let path = test.next_disk();
+        let cp = Command::new("cp")
+            .args(["--sparse=always", "--reflink=auto", "--"])
+            .args([&self.path, &path])
+            .output()
+            .context("run cp")?;
+        if !cp.status.success() {
+            bail!("copy a disk: {}", String::from_utf8_lossy(&cp.stderr));
+        }
+        Ok(Self { path })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets e2fsck and fsck.vfat look, without repair, at the partitions of a machine that is off.
+    ///
+    /// # Errors
+    /// What they complain of.
+    pub fn check_file_systems(&self) -> Result<()> {
+        let partitions = partitions(&self.path)?;
+        let [esp, state, ..] = partitions[..] else {
+            bail!("expected ESP and STATE, found {partitions:?}");
+        };
+        let state_at = format!("{}?offset={}", self.path.display(), state.start);
+        tool("e2fsck", &["-f", "-n", &state_at])?;
+        let copy = self.path.with_extension("esp");
+        extract(&self.path, esp, &copy)?;
+        let checked = tool("fsck.vfat", &["-n", &copy.to_string_lossy()]);
+        let _ = std::fs::remove_file(&copy);
+        checked
+    }
+}
+
+fn make(uki: &Path, config: &Path, out: &Path) -> Result<()> {
+    let built = Command::new(builder()?)
+        .arg("disk")
+        .arg("--uki")
+        .arg(uki)
+        .arg("--config")
+        .arg(config)
+        .arg("--out")
+        .arg(out)
+        .output()
+        .context("run the image builder")?;
+    if !built.status.success() {
+        bail!(
+            "image disk: {}{}",
+            String::from_utf8_lossy(&built.stdout),
+            String::from_utf8_lossy(&built.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// A check that must end with exit code 0: clean, nothing to repair.
+fn tool(name: &str, arguments: &[&str]) -> Result<()> {
+    let path = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let output = Command::new(name)
+        .args(arguments)
+        .env("PATH", path)
+        .output()
+        .with_context(|| format!("run {name}"))?;
+    if !output.status.success() {
+        bail!(
+            "{name} is not content ({}):\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// Where a partition lies, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Partition {
+    start: u64,
+    length: u64,
+}
+
+/// The partitions of a GPT disk (UEFI specification, section 5.3), in their order.
+fn partitions(disk: &Path) -> Result<Vec<Partition>> {
+    const SECTOR: u64 = 512;
+    let file = File::open(disk).with_context(|| format!("open {}", disk.display()))?;
+    let mut table = vec![0; 128 * 128];
+    file.read_exact_at(&mut table, 2 * SECTOR)
+        .context("read the partition table")?;
+    let number = |entry: &[u8], at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&entry[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    let used = table.chunks(128).filter(|e| e[..16] != [0; 16]);
+    Ok(used
+        .map(|entry| Partition {
+            start: number(entry, 32) * SECTOR,
+            length: (number(entry, 40) + 1).saturating_sub(number(entry, 32)) * SECTOR,
+        })
+        .collect())
+}
+
+fn extract(disk: &Path, partition: Partition, out: &Path) -> Result<()> {
+    let mib = 1024 * 1024;
+    let status = Command::new("dd")
+        .arg(format!("if={}", disk.display()))
+        .arg(format!("of={}", out.display()))
+        .args(["bs=1M", "conv=sparse", "status=none"])
+        .arg(format!("skip={}", partition.start / mib))
+        .arg(format!("count={}", partition.length / mib))
+        .status()
+        .context("run dd")?;
+    if !status.success() || !partition.start.is_multiple_of(mib) {
+        bail!("copy the ESP out of {}", disk.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Boots Skeg in QEMU: machines, their consoles, disks and networks, and what they are fed.
+//!
+//! It knows the artefacts (UKI, disk, ports, the agent's protocol), never the code of Skeg.
+
+pub mod accel;
+pub mod agent;
+pub mod artefacts;
+pub mod command;
+pub mod console;
+pub mod disk;
+pub mod feed;
+pub mod fixtures;
+pub mod image;
+pub mod machine;
+pub mod oops;
+pub mod protocol;
+pub mod qmp;
+pub mod web;
+
+pub use disk::Disk;
+pub use image::Image;
+pub use machine::{Machine, Running};

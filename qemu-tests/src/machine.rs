@@ -1,0 +1,396 @@
+//! A machine: built up in words, started, used, stopped. `test.boot(&image).with_disk(&disk).start()`.
+//!
+//! It leaves no process behind: QEMU dies with its owner, and with the thread that started it.
+
+use crate::agent::{Agent, DEFAULT_TIMEOUT};
+use crate::artefacts::Test;
+use crate::command::{Load, Parts, arguments};
+use crate::console::Console;
+use crate::disk::Disk;
+use crate::image::{Image, firmware};
+use crate::protocol::Output;
+use crate::qmp::Qmp;
+use crate::{accel, web};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::fs::File;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long QEMU may take to come up, firmware and guest not counted.
+const COME_UP: Duration = Duration::from_secs(30);
+
+/// Where the first instruction comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Direct,
+    Firmware,
+    Uki,
+}
+
+/// A machine that is not started yet.
+pub struct Machine<'a> {
+    test: &'a Test,
+    image: Image,
+    start: Start,
+    disks: Vec<PathBuf>,
+    guest_ports: Vec<u16>,
+    fixed_ports: Vec<(u16, u16)>,
+    memory: u32,
+    watchdog: bool,
+    extra: String,
+}
+
+impl<'a> Machine<'a> {
+    pub(crate) fn new(test: &'a Test, image: &Image, start: Start) -> Self {
+        Self {
+            test,
+            image: image.clone(),
+            start,
+            disks: Vec::new(),
+            guest_ports: Vec::new(),
+            fixed_ports: Vec::new(),
+            memory: 512,
+            watchdog: false,
+            extra: String::new(),
+        }
+    }
+
+    /// Plugs in a disk. The first one is the one that the firmware boots from.
+    #[must_use]
+    pub fn with_disk(mut self, disk: &Disk) -> Self {
+        self.disks.push(disk.path().to_owned());
+        self
+    }
+
+    /// Makes a TCP port of the guest reachable on a free port of the host's loopback.
+    #[must_use]
+    pub fn forward(mut self, guest_port: u16) -> Self {
+        self.guest_ports.push(guest_port);
+        self
+    }
+
+    /// The same on a port of the host that somebody chose.
+    #[must_use]
+    pub fn forward_from(mut self, host_port: u16, guest_port: u16) -> Self {
+        self.fixed_ports.push((host_port, guest_port));
+        self
+    }
+
+    /// Memory in MiB; 512 unless said otherwise.
+    #[must_use]
+    pub fn memory(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self
+    }
+
+    /// Gives the machine a hardware watchdog (i6300esb) that resets it.
+    #[must_use]
+    pub fn with_watchdog(mut self) -> Self {
+        self.watchdog = true;
+        self
+    }
+
+    /// Adds to the kernel's command line; only a direct boot has one to add to.
+    #[must_use]
+    pub fn kernel_option(mut self, option: &str) -> Self {
+        self.extra += " ";
+        self.extra += option;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// A part is missing, or QEMU refuses; with QEMU's own words.
+    pub fn start(self) -> Result<Running> {
+        let number = self.test.next_machine();
+        let file = |name: &str| self.test.folder().join(format!("{name}-{number}.log"));
+        let mut forwards = self.fixed_ports.clone();
+        for guest in &self.guest_ports {
+            forwards.push((web::free_port()?, *guest));
+        }
+        let sockets = Sockets::bind(self.image.has_agent())?;
+        let parts = Parts {
+            accelerator: accel::working(&self.image),
+            memory: self.memory,
+            load: self.load(number)?,
+            disks: self.disks,
+            forwards: forwards.clone(),
+            console: sockets.path("console"),
+            qmp: sockets.path("qmp"),
+            agent: self.image.has_agent().then(|| sockets.path("agent")),
+            watchdog: self.watchdog,
+        };
+        let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;
+        let console = Console::new(sockets.accept("console", &mut qemu)?, &file("console"))?;
+        let qmp = Qmp::new(sockets.accept("qmp", &mut qemu)?)?;
+        let agent = match &parts.agent {
+            Some(_) => Some(Agent::new(sockets.accept("agent", &mut qemu)?)?),
+            None => None,
+        };
+        Ok(Running {
+            qemu,
+            console,
+            qmp,
+            agent,
+            forwards,
+        })
+    }
+
+    fn load(&self, number: u32) -> Result<Load> {
+        if self.start == Start::Direct {
+            let command_line = self.image.command_line()? + &self.extra;
+            return Ok(Load::Direct {
+                kernel: self.image.kernel(),
+                initrd: Some(self.image.initrd()),
+                command_line,
+            });
+        }
+        let (code, template) = firmware()?;
+        let variables = self.test.folder().join(format!("firmware-{number}.fd"));
+        std::fs::copy(&template, &variables)
+            .with_context(|| format!("copy {}", template.display()))?;
+        let uki = match self.start {
+            Start::Uki => Some(self.image.uki()?),
+            _ => None,
+        };
+        Ok(Load::Firmware {
+            code,
+            variables,
+            uki,
+        })
+    }
+}
+
+/// A machine that runs, until it is dropped.
+pub struct Running {
+    qemu: Qemu,
+    console: Console,
+    qmp: Qmp,
+    agent: Option<Agent>,
+    forwards: Vec<(u16, u16)>,
+}
+
+impl Running {
+    /// Its serial console.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Its control channel.
+    #[must_use]
+    pub fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// The test channel.
+    ///
+    /// # Errors
+    /// The image has none: only profile `test` does.
+    pub fn agent(&self) -> Result<&Agent> {
+        self.agent
+            .as_ref()
+            .context("this image has no test channel: boot one of profile `test`")
+    }
+
+    /// The port on the host's loopback that leads to `guest_port`.
+    ///
+    /// # Errors
+    /// It is not forwarded.
+    pub fn port(&self, guest_port: u16) -> Result<u16> {
+        let found = self.forwards.iter().find(|(_, guest)| *guest == guest_port);
+        found
+            .map(|(host, _)| *host)
+            .with_context(|| format!("guest port {guest_port} is not forwarded"))
+    }
+
+    /// Runs a program in the guest, to any end.
+    ///
+    /// # Errors
+    /// It could not be run at all.
+    pub fn run<S: AsRef<str>>(&self, argv: impl IntoIterator<Item = S>) -> Result<Output> {
+        let owned: Vec<S> = argv.into_iter().collect();
+        let argv: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
+        let ran = self.agent()?.run(&argv, b"", DEFAULT_TIMEOUT);
+        self.explained(ran)
+    }
+
+    /// Runs a program in the guest that must succeed; returns its standard output.
+    ///
+    /// # Errors
+    /// It failed; with what it said.
+    pub fn ok<S: AsRef<str>>(&self, argv: impl IntoIterator<Item = S>) -> Result<String> {
+        let owned: Vec<S> = argv.into_iter().collect();
+        let words: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
+        let output = self.run(words.iter().copied())?;
+        if output.code != 0 {
+            bail!(
+                "`{}` in the guest: exit code {}\n{}{}",
+                words.join(" "),
+                output.code,
+                output.stdout.text(),
+                output.stderr.text()
+            );
+        }
+        Ok(output.stdout.text())
+    }
+
+    /// Reads a text file of the guest.
+    ///
+    /// # Errors
+    /// As the guest's kernel says.
+    pub fn read(&self, path: &str) -> Result<String> {
+        let bytes = self.explained(self.agent()?.read(path))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Presses the power button.
+    ///
+    /// # Errors
+    /// QEMU refuses.
+    pub fn press_power_button(&self) -> Result<()> {
+        self.qmp.execute("system_powerdown", json!({})).map(drop)
+    }
+
+    /// Waits until the guest has switched the machine off; QEMU is gone then.
+    ///
+    /// # Errors
+    /// The deadline, or a guest oops.
+    pub fn wait_off(&mut self, timeout: Duration) -> Result<()> {
+        self.console.wait_closed(timeout)?;
+        self.qemu.child.wait().context("wait for QEMU")?;
+        self.console.check_for_oops()
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(&mut self) {
+        self.qemu.kill();
+    }
+
+    /// Whether QEMU still runs.
+    pub fn is_on(&mut self) -> bool {
+        matches!(self.qemu.child.try_wait(), Ok(None))
+    }
+
+    /// Puts a guest oops before any other explanation.
+    fn explained<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.console.check_for_oops()?;
+                Err(error.context(format!(
+                    "the console's last lines:\n{}",
+                    self.console.tail()
+                )))
+            }
+        }
+    }
+}
+
+/// The process.
+struct Qemu {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Qemu {
+    fn spawn(parts: &Parts, log: &Path) -> Result<Self> {
+        let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
+        let child = dies_with_us("qemu-system-x86_64")
+            .args(arguments(parts))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().context("clone the log")?)
+            .stderr(output)
+            .spawn()
+            .context("start qemu-system-x86_64 (package qemu-system-x86)")?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A command that the kernel kills when the thread that started it ends.
+pub(crate) fn dies_with_us(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
+}
+
+/// Sockets at which QEMU reports; in a short path, for a socket's name holds 107 bytes.
+struct Sockets {
+    folder: tempfile::TempDir,
+    listeners: Vec<(&'static str, UnixListener)>,
+}
+
+impl Sockets {
+    fn bind(agent: bool) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("skeg-").tempdir();
+        let folder = folder.context("create a folder for sockets")?;
+        let mut listeners = Vec::new();
+        for name in ["console", "qmp", "agent"] {
+            if name == "agent" && !agent {
+                continue;
+            }
+            let path = folder.path().join(name);
+            let listener =
+                UnixListener::bind(&path).with_context(|| format!("bind {}", path.display()))?;
+            listener
+                .set_nonblocking(true)
+                .context("make a socket non-blocking")?;
+            listeners.push((name, listener));
+        }
+        Ok(Self { folder, listeners })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits for QEMU's connection, or for QEMU's end.
+    fn accept(&self, name: &str, qemu: &mut Qemu) -> Result<UnixStream> {
+        let listener = self.listeners.iter().find(|(n, _)| *n == name);
+        let (_, listener) = listener.context("no such socket")?;
+        let deadline = Instant::now() + COME_UP;
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).context("set a socket up")?;
+                    return Ok(stream);
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e).context("accept QEMU's connection"),
+            }
+            if let Ok(Some(status)) = qemu.child.try_wait() {
+                let log = std::fs::read_to_string(&qemu.log).unwrap_or_default();
+                bail!("QEMU ended at once ({status}): {}", log.trim());
+            }
+            if Instant::now() > deadline {
+                bail!("QEMU did not come up in {} s", COME_UP.as_secs());
+            }
+            wait_readable(listener);
+        }
+    }
+}
+
+fn wait_readable(listener: &UnixListener) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let mut set = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    let _ = poll(&mut set, PollTimeout::from(100u8));
+}

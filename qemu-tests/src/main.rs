@@ -1,2 +1,0 @@
-//! qemu-tests
-fn main() {}
