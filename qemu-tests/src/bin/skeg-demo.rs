@@ -1,0 +1,2 @@
+//! The demo behind `cargo xtask run`.
+fn main() {}

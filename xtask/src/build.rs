@@ -1,0 +1,76 @@
+//! Builds: the guest's static programs, the host's tools, the images of both profiles.
+//!
+//! It only calls cargo and the image builder; both decide themselves what is up to date.
+
+use crate::{Outcome, place, progress};
+use std::process::Command;
+
+/// A cargo command in the workspace.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(place::workspace());
+    command
+}
+
+/// The image builder, the demo and the tests' harness, for this machine.
+pub fn host_tools() -> Outcome<()> {
+    progress::quietly(
+        "build the image builder and the harness",
+        &mut cargo(&["build", "-p", "image", "-p", "qemu-tests", "--bins"]),
+    )
+}
+
+/// PID 1 and the multi-call binary; for profile `test` the agent too.
+pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
+    let init = ["--profile", "tiny", "-p", "init"];
+    progress::quietly("build skeg-init (static)", &mut guest_cargo(&init))?;
+    let skeg = ["--release", "-p", "skeg"];
+    progress::quietly("build skeg (static)", &mut guest_cargo(&skeg))?;
+    if profiles.contains(&"test") {
+        let agent = ["--release", "-p", "qemu-tests", "--bin", "skeg-agent"];
+        progress::quietly("build skeg-agent (static)", &mut guest_cargo(&agent))?;
+    }
+    Ok(())
+}
+
+/// Static, so that no C library is on the image. With `--target`, the flag does not reach build
+/// scripts, so the host's own builds stay as they are.
+fn guest_cargo(arguments: &[&str]) -> Command {
+    let mut command = cargo(&["build", "--target", place::GUEST]);
+    command
+        .args(arguments)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("LIBSECCOMP_LINK_TYPE", "static")
+        .env("LIBSECCOMP_LIB_PATH", "/usr/lib/x86_64-linux-gnu");
+    command
+}
+
+/// The images of these profiles.
+pub fn images(profiles: &[&str]) -> Outcome<()> {
+    for profile in profiles {
+        progress::quietly(
+            &format!("build the image, profile {profile}"),
+            &mut image_command(profile),
+        )?;
+    }
+    Ok(())
+}
+
+fn image_command(profile: &str) -> Command {
+    let mut command = Command::new(place::host_program("image"));
+    command
+        .current_dir(place::workspace())
+        .args(["build", "--profile", profile])
+        .arg("--out")
+        .arg(place::image(profile))
+        .arg("--init")
+        .arg(place::guest_program("tiny", "skeg-init"))
+        .arg("--skeg")
+        .arg(place::guest_program("release", "skeg"));
+    if profile == "test" {
+        let agent = place::guest_program("release", "skeg-agent");
+        command.arg("--agent").arg(agent);
+    }
+    command
+}

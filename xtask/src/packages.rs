@@ -1,0 +1,106 @@
+//! The Debian packages that building and running need; installs what is missing.
+//!
+//! It says what it will do before it does it, and touches nothing when nothing is missing.
+
+use crate::{Outcome, progress};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A package, and what it is for.
+struct Package {
+    name: &'static str,
+    purpose: &'static str,
+}
+
+const fn package(name: &'static str, purpose: &'static str) -> Package {
+    Package { name, purpose }
+}
+
+/// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
+/// image builder fetches pinned packages and unpacks them under `target/`.
+const NEEDED: [Package; 14] = [
+    package("qemu-system-x86", "the machine"),
+    package("ovmf", "its firmware"),
+    package(
+        "util-linux",
+        "setpriv, so that no machine outlives its test",
+    ),
+    package("gcc", "the linker"),
+    package("libc6-dev", "the static C library of the guest's programs"),
+    package("libseccomp-dev", "libseccomp.a"),
+    package("binutils", "to look into the built programs"),
+    package("mtools", "to fill the ESP without mounting it"),
+    package("dosfstools", "mkfs.vfat, fsck.vfat"),
+    package("e2fsprogs", "mkfs.ext4, e2fsck"),
+    package("xz-utils", "packed kernel modules"),
+    package("zstd", "to measure what a release weighs on the wire"),
+    package("skopeo", "pushes the demo's image"),
+    package("ca-certificates", "the roots that the image trusts"),
+];
+
+/// Installs what is missing.
+pub fn install() -> Outcome<()> {
+    if !Path::new("/usr/bin/dpkg-query").exists() {
+        return Err(
+            "this is no Debian: dpkg-query is not here. Supported are Debian 12 and 13; \
+                    elsewhere use a container or a VM of one"
+                .to_owned(),
+        );
+    }
+    let missing: Vec<&Package> = NEEDED.iter().filter(|p| !is_installed(p.name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("To be installed by apt:");
+    for package in &missing {
+        println!("  {:18} {}", package.name, package.purpose);
+    }
+    let names: Vec<&str> = missing.iter().map(|p| p.name).collect();
+    let hint = format!("\nby hand: sudo apt-get install {}", names.join(" "));
+    progress::quietly(
+        "apt-get update",
+        &mut as_root(&["apt-get", "-q", "update"])?,
+    )
+    .map_err(|e| e + &hint)?;
+    let mut words = vec!["apt-get", "-qy", "install", "--no-install-recommends"];
+    words.extend(&names);
+    progress::quietly("apt-get install", &mut as_root(&words)?).map_err(|e| e + &hint)
+}
+
+fn is_installed(name: &str) -> bool {
+    let query = Command::new("dpkg-query")
+        .args(["-W", "-f=${db:Status-Status}", name])
+        .stderr(Stdio::null())
+        .output();
+    query.is_ok_and(|output| output.stdout == b"installed")
+}
+
+/// The command itself for root, else through sudo.
+fn as_root(words: &[&str]) -> Outcome<Command> {
+    let mut all = vec!["env", "DEBIAN_FRONTEND=noninteractive"];
+    all.extend(words);
+    if !is_root() {
+        let path = std::env::var("PATH").unwrap_or_default();
+        if !path.split(':').any(|p| Path::new(p).join("sudo").exists()) {
+            return Err(format!(
+                "packages are missing, this is not root, and there is no sudo; run as root:\n  {}",
+                words.join(" ")
+            ));
+        }
+        // Asked for now, while the terminal is free: the steps run without one.
+        let asked = Command::new("sudo").arg("-v").status();
+        if !asked.is_ok_and(|status| status.success()) {
+            return Err("sudo refused".to_owned());
+        }
+        all.splice(0..0, ["sudo"]);
+    }
+    let mut command = Command::new(all[0]);
+    command.args(&all[1..]);
+    Ok(command)
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
+}

@@ -1,0 +1,42 @@
+//! Where things lie: the workspace, the target folder, what is built into it.
+//!
+//! It only names paths; whether something is there is the caller's question.
+
+use std::path::{Path, PathBuf};
+
+/// The target triple of what runs in the guest.
+pub const GUEST: &str = "x86_64-unknown-linux-gnu";
+
+/// The workspace's top folder.
+pub fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// `CARGO_TARGET_DIR`, or `target` of the workspace.
+pub fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) if !folder.is_empty() => workspace().join(folder),
+        _ => workspace().join("target"),
+    }
+}
+
+/// A program built for this machine.
+pub fn host_program(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
+/// A program built for the guest, in a profile.
+pub fn guest_program(profile: &str, name: &str) -> PathBuf {
+    target().join(GUEST).join(profile).join(name)
+}
+
+/// The folder of a built image.
+pub fn image(profile: &str) -> PathBuf {
+    target().join("image").join(profile)
+}
+
+/// Where the output of quiet steps is kept.
+pub fn logs() -> PathBuf {
+    target().join("xtask-logs")
+}

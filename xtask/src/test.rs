@@ -1,0 +1,103 @@
+//! `test`: format, lints, dependencies and the crates' own tests on this machine, then machines in
+//! QEMU. It goes on after a failure, and ends with what passed and what failed.
+//!
+//! It never boots a machine for the area `host`.
+
+use crate::check::Tally;
+use crate::{Outcome, build, place, progress, run};
+use std::process::Command;
+
+/// Test programs of `qemu-tests/tests` by area.
+const MACHINES: [(&str, &[&str]); 2] = [
+    ("boot", &["boot", "image"]),
+    ("engine", &["engine", "pull", "isolation"]),
+];
+
+/// Runs these areas.
+pub fn run(areas: &[String]) -> Outcome<()> {
+    let mut tally = Tally::default();
+    let wanted = |area: &str| areas.iter().any(|a| a == area);
+    if wanted("host") {
+        host(&mut tally)?;
+    }
+    if wanted("boot") || wanted("engine") {
+        run::prepare(&["vm", "test"])?;
+    }
+    for (area, programs) in MACHINES {
+        if wanted(area) {
+            machines(&mut tally, area, programs)?;
+        }
+    }
+    println!("\n{tally}");
+    if tally.failed == 0 {
+        println!("Next: cargo xtask run");
+        return Ok(());
+    }
+    let kept = place::target().join("qemu-artifacts");
+    Err(format!(
+        "not everything passed; artefacts of failed machines: {}",
+        kept.display()
+    ))
+}
+
+fn host(tally: &mut Tally) -> Outcome<()> {
+    crate::packages::install()?;
+    one(tally, "format", build::cargo(&["fmt", "--all", "--check"]))?;
+    let lints = [
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "qemu-tests/qemu",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    one(tally, "lints", build::cargo(&lints))?;
+    dependencies(tally)?;
+    let arguments = ["test", "--workspace", "--no-fail-fast"];
+    many(tally, "tests on this machine", build::cargo(&arguments))
+}
+
+fn machines(tally: &mut Tally, area: &str, programs: &[&str]) -> Outcome<()> {
+    let mut command = build::cargo(&[
+        "test",
+        "-p",
+        "qemu-tests",
+        "--features",
+        "qemu",
+        "--no-fail-fast",
+    ]);
+    for program in programs {
+        command.args(["--test", program]);
+    }
+    // Each machine has one virtual processor; two at a time fill the two cores that are promised.
+    command.args(["--", "--test-threads=2"]);
+    many(tally, &format!("machines: {area}"), command)
+}
+
+/// Licences, bans and sources of the dependencies, by cargo-deny where it is installed.
+fn dependencies(tally: &mut Tally) -> Outcome<()> {
+    let there = build::cargo(&["deny", "--version"]).output();
+    if there.is_ok_and(|output| output.status.success()) {
+        let check = ["deny", "check", "bans", "licenses", "sources"];
+        return one(tally, "dependencies", build::cargo(&check));
+    }
+    println!("\n── dependencies: not checked, for cargo-deny is not installed");
+    println!("   cargo install --locked cargo-deny");
+    Ok(())
+}
+
+fn one(tally: &mut Tally, name: &str, mut command: Command) -> Outcome<()> {
+    let good = progress::loudly(name, &mut command, |_| {})?;
+    tally.check(name, good);
+    Ok(())
+}
+
+fn many(tally: &mut Tally, name: &str, mut command: Command) -> Outcome<()> {
+    let mut counted = Tally::default();
+    let good = progress::loudly(name, &mut command, |line| counted.line(line))?;
+    tally.add(name, counted, good);
+    Ok(())
+}
