@@ -19,10 +19,13 @@ pub struct PortTaken {
     pub holder: String,
 }
 
+/// An address (`None` is all of them) and a container's id.
+type Holder = (Option<Ipv4Addr>, String);
+
 /// The published ports of all containers.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
-    held: BTreeMap<(Protocol, u16), Vec<(Option<Ipv4Addr>, String)>>,
+    held: BTreeMap<(Protocol, u16), Vec<Holder>>,
 }
 
 impl Claims {

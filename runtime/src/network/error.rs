@@ -18,14 +18,6 @@ pub enum Error {
     /// A published port has another holder.
     #[error(transparent)]
     Port(#[from] PortTaken),
-    /// A request over rtnetlink was refused.
-    #[error("{operation}: {source}")]
-    Link {
-        /// What was asked for, with the link's name.
-        operation: String,
-        /// The kernel's answer.
-        source: rtnetlink::Error,
-    },
     /// The kernel refused the rules; nothing of them is in force.
     #[error("{operation}: {source}")]
     Rules {
@@ -34,7 +26,7 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// A file, socket or namespace.
+    /// A link, route, file, socket or namespace.
     #[error("{operation}: {source}")]
     Io {
         /// What was done to what.
@@ -52,6 +44,17 @@ impl Error {
 
     pub(super) fn link(operation: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Error {
         let operation = operation.into();
-        move |source| Error::Link { operation, source }
+        move |error| Error::Io {
+            operation,
+            source: errno(error),
+        }
+    }
+}
+
+/// What the kernel said, without the crate's words around it.
+fn errno(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other.to_string()),
     }
 }

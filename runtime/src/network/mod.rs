@@ -5,8 +5,10 @@
 
 pub mod claims;
 pub mod error;
+pub mod held;
 pub mod hosts;
 pub mod ipam;
+pub mod links;
 pub mod mac;
 pub mod networks;
 pub mod nftables;
@@ -14,6 +16,7 @@ pub mod port;
 pub mod resolver;
 pub mod ruleset;
 pub mod subnet;
+pub mod sysctl;
 
 pub use error::Error;
 pub use ipam::Ipam;
