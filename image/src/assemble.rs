@@ -1,0 +1,317 @@
+//! From a resolved recipe to the pieces of an image: trees, segments, kernel, command line.
+//!
+//! Decides nothing that the recipe could say; writes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use formats::paths;
+
+use crate::debian::cache::{Cache, CacheError, Package};
+use crate::modules::{Kernel, Module, ModuleError};
+use crate::osrelease::{OsRelease, Version};
+use crate::recipe::{File, Recipe, RecipeError, Resolved};
+use crate::tree::cpio::{self, CpioError};
+use crate::tree::{Content, Tree, TreeError};
+
+/// Why an image cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The recipe.
+    #[error("recipe: {0}")]
+    Recipe(#[from] RecipeError),
+    /// A Debian package.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A kernel module.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// An entry of the tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The archive.
+    #[error(transparent)]
+    Cpio(#[from] CpioError),
+    /// A binary that the profile needs.
+    #[error("profile {profile} needs --{name} PATH")]
+    NoBinary {
+        /// The profile.
+        profile: String,
+        /// The binary.
+        name: String,
+    },
+    /// A file that the recipe names.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What comes from outside the recipe.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The folder of the recipe, with `etc/` and `services/`.
+    pub folder: &'a Path,
+    /// Binaries by the names that the recipe uses.
+    pub binaries: BTreeMap<&'a str, PathBuf>,
+    /// Debian's packages.
+    pub cache: &'a Cache,
+    /// The version to build.
+    pub version: Version,
+    /// Seconds since 1970 for everything in the image.
+    pub source_date: u64,
+}
+
+/// An image in pieces.
+#[derive(Debug)]
+pub struct Image {
+    /// What it says about itself.
+    pub os_release: OsRelease,
+    /// The kernel command line, without a line end.
+    pub cmdline: String,
+    /// The kernel.
+    pub vmlinuz: Vec<u8>,
+    /// The kernel's release.
+    pub kernel_release: String,
+    /// The initramfs: all segments.
+    pub initrd: Vec<u8>,
+    /// What the kernel will make of the initramfs.
+    pub tree: Tree,
+    /// Packages that something was taken from.
+    pub packages: Vec<Package>,
+}
+
+/// Puts one profile together.
+///
+/// # Errors
+/// When an ingredient is missing or not what it should be.
+pub fn assemble(recipe: &Recipe, profile: &str, inputs: &Inputs) -> Result<Image, AssembleError> {
+    let resolved = recipe.resolve(profile)?;
+    let mut work = Work {
+        recipe,
+        inputs,
+        kernel: Kernel::open(&inputs.cache.package("kernel")?.folder)?,
+        packages: BTreeMap::new(),
+        profile: &resolved,
+    };
+    work.package("kernel")?;
+    work.package("boot")?;
+    let base = work.base()?;
+    let mut initrd = cpio::write(&base, inputs.source_date)?;
+    let mut tree = base;
+    if let Some(segment) = work.segment()? {
+        initrd.extend(cpio::write(&segment, inputs.source_date)?);
+        tree = tree.overlaid(segment);
+    }
+    Ok(Image {
+        os_release: work.os_release(resolved.name),
+        cmdline: resolved.base.1.cmdline.join(" "),
+        vmlinuz: work.kernel.vmlinuz()?,
+        kernel_release: work.kernel.release.clone(),
+        initrd,
+        tree,
+        packages: work.packages.into_values().collect(),
+    })
+}
+
+struct Work<'a> {
+    recipe: &'a Recipe,
+    inputs: &'a Inputs<'a>,
+    kernel: Kernel,
+    packages: BTreeMap<String, Package>,
+    profile: &'a Resolved<'a>,
+}
+
+impl Work<'_> {
+    fn base(&mut self) -> Result<Tree, AssembleError> {
+        let (name, profile) = self.profile.base;
+        let mut tree = Tree::default();
+        for directory in &profile.directories {
+            tree.put(&directory.path, directory.mode, Content::Directory)?;
+        }
+        // PID 1's first words need a console before devtmpfs is mounted.
+        tree.put(
+            "/dev/console",
+            0o600,
+            Content::Device { major: 5, minor: 1 },
+        )?;
+        self.files(&mut tree, &profile.files)?;
+        self.etc(&mut tree)?;
+        for link in &profile.links {
+            tree.put(&link.path, 0o777, Content::Link(link.to.clone()))?;
+        }
+        self.services(&mut tree, |name| {
+            !self.profile.segment_services.contains(&name)
+        })?;
+        let wanted: Vec<_> = profile.modules.iter().map(String::as_str).collect();
+        let modules = self.kernel.modules(&wanted)?;
+        put_module_list(&mut tree, &modules)?;
+        for module in modules {
+            put_module(&mut tree, module)?;
+        }
+        tree.file(
+            paths::OS_RELEASE,
+            0o644,
+            self.os_release(name).to_string().into_bytes(),
+        )?;
+        Ok(tree)
+    }
+
+    /// The second segment; its module list replaces the first one's.
+    fn segment(&mut self) -> Result<Option<Tree>, AssembleError> {
+        let Some(segment) = self.profile.segment else {
+            return Ok(None);
+        };
+        let mut tree = Tree::default();
+        self.files(&mut tree, &segment.files)?;
+        self.services(&mut tree, |name| segment.services.iter().any(|s| s == name))?;
+        let text = self.os_release(self.profile.name).to_string();
+        tree.file(paths::OS_RELEASE, 0o644, text.into_bytes())?;
+        if !segment.modules.is_empty() {
+            let base: Vec<_> = self
+                .profile
+                .base
+                .1
+                .modules
+                .iter()
+                .map(String::as_str)
+                .collect();
+            let known = self.kernel.modules(&base)?;
+            let more = segment.modules.iter().map(String::as_str);
+            let all = self
+                .kernel
+                .modules(&base.into_iter().chain(more).collect::<Vec<_>>())?;
+            put_module_list(&mut tree, &all)?;
+            for module in all.into_iter().filter(|module| !known.contains(module)) {
+                put_module(&mut tree, module)?;
+            }
+        }
+        Ok(Some(tree))
+    }
+
+    fn files(&mut self, tree: &mut Tree, files: &[File]) -> Result<(), AssembleError> {
+        for file in files {
+            let source = match file.from.split_once(':') {
+                Some((role, path)) => self
+                    .package(role)?
+                    .folder
+                    .join(path.trim_start_matches('/')),
+                None => self.binary(&file.from)?,
+            };
+            tree.file(&file.path, file.mode, read(&source)?)?;
+        }
+        Ok(())
+    }
+
+    fn binary(&self, name: &str) -> Result<PathBuf, AssembleError> {
+        let path = self.inputs.binaries.get(name).cloned();
+        path.ok_or_else(|| AssembleError::NoBinary {
+            profile: self.profile.name.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    fn package(&mut self, role: &str) -> Result<Package, AssembleError> {
+        if let Some(package) = self.packages.get(role) {
+            return Ok(package.clone());
+        }
+        let package = self.inputs.cache.package(role)?;
+        self.packages.insert(role.to_owned(), package.clone());
+        Ok(package)
+    }
+
+    /// The image's part of /etc: the files beside the recipe, and Debian's root certificates.
+    fn etc(&mut self, tree: &mut Tree) -> Result<(), AssembleError> {
+        put_folder(tree, &self.inputs.folder.join("etc"), paths::IMAGE_ETC)?;
+        let package = self.package("certificates")?.folder;
+        let folder = package.join("usr/share/ca-certificates/mozilla");
+        let mut bundle = Vec::new();
+        for name in names(&folder)?.iter().filter(|name| name.ends_with(".crt")) {
+            bundle.extend(read(&folder.join(name))?);
+            if bundle.last() != Some(&b'\n') {
+                bundle.push(b'\n');
+            }
+        }
+        let path = format!("{}/ssl/certs/ca-certificates.crt", paths::IMAGE_ETC);
+        Ok(tree.file(&path, 0o644, bundle)?)
+    }
+
+    fn services(
+        &self,
+        tree: &mut Tree,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), AssembleError> {
+        let folder = self.inputs.folder.join("services");
+        for file in names(&folder)? {
+            if file.strip_suffix(".service").is_some_and(&wanted) {
+                let path = format!("{}/{file}", paths::SERVICES);
+                tree.file(&path, 0o644, read(&folder.join(&file))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn os_release(&self, variant: &str) -> OsRelease {
+        OsRelease {
+            id: self.recipe.image.id.clone(),
+            name: self.recipe.image.name.clone(),
+            version: self.inputs.version.clone(),
+            variant: variant.to_owned(),
+            source_date: self.inputs.source_date,
+        }
+    }
+}
+
+fn put_module(tree: &mut Tree, module: Module) -> Result<(), TreeError> {
+    tree.file(
+        &format!("/usr/lib/modules/{}", module.path),
+        0o644,
+        module.bytes,
+    )
+}
+
+fn put_module_list(tree: &mut Tree, modules: &[Module]) -> Result<(), TreeError> {
+    let text: String = modules
+        .iter()
+        .map(|module| format!("{}\n", module.path))
+        .collect();
+    tree.file(paths::MODULE_LIST, 0o644, text.into_bytes())
+}
+
+/// Packs a folder of the recipe; modes are fixed, whatever the checkout's umask was.
+fn put_folder(tree: &mut Tree, from: &Path, to: &str) -> Result<(), AssembleError> {
+    tree.put(to, 0o755, Content::Directory)?;
+    for name in names(from)? {
+        let (source, target) = (from.join(&name), format!("{to}/{name}"));
+        if source.is_dir() {
+            put_folder(tree, &source, &target)?;
+        } else {
+            tree.file(&target, 0o644, read(&source)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, AssembleError> {
+    let entries = fs::read_dir(folder).map_err(at(folder))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, AssembleError> {
+    fs::read(path).map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> AssembleError + '_ {
+    move |source| AssembleError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}

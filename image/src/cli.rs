@@ -1,0 +1,227 @@
+//! The command line: `build`, `disk`, `fetch`, `inspect`, `check`.
+//!
+//! Reads the environment and the file system once, here; the rest of the crate takes values.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::assemble::{self, Inputs};
+use crate::debian::cache::Cache;
+use crate::debian::lock::Lock;
+use crate::osrelease::Version;
+use crate::progress;
+use crate::recipe::Recipe;
+
+/// Builds Skeg's images, reproducibly and without privileges.
+#[derive(Debug, Parser)]
+#[command(name = "image", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a profile: UKI, and its kernel, initramfs and command line one by one
+    Build(Build),
+    /// Fill the cache with all packages of the lock and say where the firmware lies
+    Fetch(Fetch),
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// Folder with recipe.toml, debian.lock, etc/ and services/ [default: image/ of the workspace]
+    #[arg(long, value_name = "DIR")]
+    recipe: Option<PathBuf>,
+    /// Where unpacked Debian packages are kept [default: debian/ in cargo's target folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Debian mirror to use instead of the one in the machine's apt sources
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Refuse any package but the pinned versions
+    #[arg(long)]
+    locked: bool,
+}
+
+#[derive(Debug, Args)]
+struct Build {
+    /// Profile of the recipe
+    #[arg(long, default_value = "vm")]
+    profile: String,
+    /// Folder for the results
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The static PID 1
+    #[arg(long, value_name = "PATH")]
+    init: Option<PathBuf>,
+    /// The static multi-call binary
+    #[arg(long, value_name = "PATH")]
+    skeg: Option<PathBuf>,
+    /// The tests' agent, for profile `test`
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+    /// Version of the image
+    #[arg(long, value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
+    version_string: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+struct Fetch {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Runs the command line of this process.
+///
+/// # Errors
+/// What went wrong, for a person to read.
+pub fn run() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Build(arguments) => build(&arguments),
+        Command::Fetch(arguments) => fetch(&arguments),
+    }
+}
+
+fn build(arguments: &Build) -> Result<()> {
+    let place = arguments.place.open()?;
+    let given = [
+        ("init", &arguments.init),
+        ("skeg", &arguments.skeg),
+        ("agent", &arguments.agent),
+    ];
+    let binaries: BTreeMap<_, _> = given
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path.clone()?)))
+        .collect();
+    let inputs = Inputs {
+        folder: &place.folder,
+        binaries,
+        cache: &place.cache,
+        version: Version::new(&arguments.version_string)?,
+        source_date: source_date(&place)?,
+    };
+    let image = assemble::assemble(&place.recipe, &arguments.profile, &inputs)?;
+    let out = &arguments.out;
+    fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
+    write(&out.join("vmlinuz"), &image.vmlinuz)?;
+    write(&out.join("initrd.cpio"), &image.initrd)?;
+    write(&out.join("cmdline"), image.cmdline.as_bytes())?;
+    Ok(())
+}
+
+fn fetch(arguments: &Fetch) -> Result<()> {
+    let place = arguments.place.open()?;
+    for role in place.cache.roles() {
+        let package = place.cache.package(role)?;
+        println!(
+            "{role} {} {}",
+            package.taken.version,
+            package.folder.display()
+        );
+    }
+    let firmware = place.cache.firmware()?;
+    println!("ovmf-code {}", firmware.join("OVMF_CODE_4M.fd").display());
+    println!("ovmf-vars {}", firmware.join("OVMF_VARS_4M.fd").display());
+    Ok(())
+}
+
+/// The recipe and the cache, opened.
+struct Opened {
+    folder: PathBuf,
+    recipe: Recipe,
+    cache: Cache,
+}
+
+impl Place {
+    fn open(&self) -> Result<Opened> {
+        let folder = match &self.recipe {
+            Some(folder) => folder.clone(),
+            None => recipe_folder()?,
+        };
+        let text = |name: &str| {
+            let path = folder.join(name);
+            let text = fs::read_to_string(&path);
+            text.with_context(|| format!("read {}", path.display()))
+        };
+        let recipe = Recipe::parse(&text("recipe.toml")?).context("recipe.toml")?;
+        let lock = Lock::parse(&text("debian.lock")?).context("debian.lock")?;
+        let cache = match &self.cache {
+            Some(cache) => cache.clone(),
+            None => target_folder(&folder).join("debian"),
+        };
+        fs::create_dir_all(&cache).with_context(|| format!("make {}", cache.display()))?;
+        let cache = cache
+            .canonicalize()
+            .with_context(|| format!("find {}", cache.display()))?;
+        Ok(Opened {
+            folder,
+            recipe,
+            cache: Cache::new(cache, lock, self.locked, self.mirror.clone()),
+        })
+    }
+}
+
+/// The folder `image/` of the workspace that cargo runs in, or that we stand in.
+fn recipe_folder() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from) {
+        for folder in [folder.clone(), folder.join("../image")] {
+            if folder.join("recipe.toml").exists() {
+                return Ok(folder);
+            }
+        }
+    }
+    let here = std::env::current_dir().context("find the current folder")?;
+    for above in here.ancestors() {
+        if above.join("image/recipe.toml").exists() {
+            return Ok(above.join("image"));
+        }
+    }
+    bail!("no image/recipe.toml here or above: name its folder with --recipe DIR")
+}
+
+fn target_folder(recipe: &Path) -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => recipe.join("../target"),
+    }
+}
+
+/// The time that everything in the image gets: what the caller says, else the time of the commit
+/// that is built, else the recipe's.
+fn source_date(place: &Opened) -> Result<u64> {
+    if let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") {
+        let seconds = text.parse();
+        return seconds.with_context(|| {
+            format!("SOURCE_DATE_EPOCH={text:?}: expected seconds since 1970 as a number")
+        });
+    }
+    let git = Process::new("git")
+        .current_dir(&place.folder)
+        .args(["log", "-1", "--format=%ct"])
+        .output();
+    let commit = git.ok().and_then(|output| {
+        let text = String::from_utf8(output.stdout).ok()?;
+        text.trim().parse().ok()
+    });
+    if commit.is_none() {
+        progress::step("no SOURCE_DATE_EPOCH and no git commit: taking the recipe's epoch");
+    }
+    Ok(commit.unwrap_or(place.recipe.image.epoch))
+}
+
+/// Writes a result under a temporary name first, so that a cut build leaves no half of it.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,21 @@
+//! Builds Skeg's artefacts from a recipe: initramfs, UKI and disk.
+//!
+//! Never needs a privilege, never mounts, and never lets the host's paths, users or clock into an
+//! output: the same recipe, binaries and source date give the same bytes.
+
+pub mod assemble;
+pub mod cli;
+pub mod debian;
+pub mod host;
+pub mod modules;
+pub mod osrelease;
+pub mod progress;
+pub mod recipe;
+pub mod tree;
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
