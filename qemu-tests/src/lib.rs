@@ -12,9 +12,11 @@ pub mod feed;
 pub mod fixtures;
 pub mod image;
 pub mod machine;
+pub mod narrate;
 pub mod oops;
 pub mod protocol;
 pub mod qmp;
+pub mod timeline;
 pub mod web;
 
 pub use disk::Disk;
