@@ -15,6 +15,12 @@ use crate::osrelease::{OsRelease, Version};
 use crate::recipe::{File, Recipe, RecipeError, Resolved};
 use crate::tree::cpio::{self, CpioError};
 use crate::tree::{Content, Tree, TreeError};
+use crate::uki::{self, UkiError};
+
+/// Where the package of role `boot` has the stub.
+const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+/// Where the package of role `boot` has the loader.
+pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
 /// Why an image cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,8 @@ pub struct Image {
     pub cmdline: String,
     /// The kernel.
     pub vmlinuz: Vec<u8>,
+    /// The stub that a UKI begins with.
+    pub stub: Vec<u8>,
     /// The kernel's release.
     pub kernel_release: String,
     /// The initramfs: all segments.
@@ -100,7 +108,7 @@ pub fn assemble(recipe: &Recipe, profile: &str, inputs: &Inputs) -> Result<Image
         profile: &resolved,
     };
     work.package("kernel")?;
-    work.package("boot")?;
+    let stub = work.package("boot")?.folder.join(STUB);
     let base = work.base()?;
     let mut initrd = cpio::write(&base, inputs.source_date)?;
     let mut tree = base;
@@ -111,12 +119,32 @@ pub fn assemble(recipe: &Recipe, profile: &str, inputs: &Inputs) -> Result<Image
     Ok(Image {
         os_release: work.os_release(resolved.name),
         cmdline: resolved.base.1.cmdline.join(" "),
+        stub: read(&stub)?,
         vmlinuz: work.kernel.vmlinuz()?,
         kernel_release: work.kernel.release.clone(),
         initrd,
         tree,
         packages: work.packages.into_values().collect(),
     })
+}
+
+impl Image {
+    /// The UKI of the image.
+    ///
+    /// # Errors
+    /// When the stub or the kernel is none.
+    pub fn uki(&self) -> Result<Vec<u8>, UkiError> {
+        uki::build(
+            &self.stub,
+            &uki::Parts {
+                os_release: &self.os_release.to_string(),
+                cmdline: &self.cmdline,
+                kernel_release: &self.kernel_release,
+                linux: &self.vmlinuz,
+                initrd: &self.initrd,
+            },
+        )
+    }
 }
 
 struct Work<'a> {

@@ -13,9 +13,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::assemble::{self, Inputs};
 use crate::debian::cache::Cache;
 use crate::debian::lock::Lock;
+use crate::disk::{self, layout};
 use crate::osrelease::Version;
 use crate::progress;
 use crate::recipe::Recipe;
+use crate::sbom;
+use crate::tree::{Content, check, cpio};
+use crate::uki::{Uki, pe::Section};
 
 /// Builds Skeg's images, reproducibly and without privileges.
 #[derive(Debug, Parser)]
@@ -29,8 +33,14 @@ struct Arguments {
 enum Command {
     /// Build a profile: UKI, and its kernel, initramfs and command line one by one
     Build(Build),
+    /// Make a GPT disk that boots a UKI: ESP with loader and UKI, and STATE
+    Disk(Disk),
     /// Fill the cache with all packages of the lock and say where the firmware lies
     Fetch(Fetch),
+    /// Show what a UKI consists of
+    Inspect(Inspect),
+    /// Fail when a UKI holds a shell, a C library or the test channel
+    Check(Check),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +84,39 @@ struct Build {
 }
 
 #[derive(Debug, Args)]
+struct Disk {
+    /// The UKI that the disk boots
+    #[arg(long, value_name = "FILE")]
+    uki: PathBuf,
+    /// The disk, a sparse file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// First generation of the host's configuration: a folder with etc/ and, if need be, config.json
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// Size of the whole disk
+    #[arg(long, default_value = "4G", value_parser = layout::parse_size)]
+    size: u64,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+struct Inspect {
+    /// The UKI
+    file: PathBuf,
+    /// List the initramfs too
+    #[arg(long)]
+    files: bool,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// The UKI
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Fetch {
     #[command(flatten)]
     place: Place,
@@ -86,7 +129,10 @@ struct Fetch {
 pub fn run() -> Result<()> {
     match Arguments::parse().command {
         Command::Build(arguments) => build(&arguments),
+        Command::Disk(arguments) => make_disk(&arguments),
         Command::Fetch(arguments) => fetch(&arguments),
+        Command::Inspect(arguments) => inspect(&arguments),
+        Command::Check(arguments) => check(&arguments),
     }
 }
 
@@ -114,7 +160,104 @@ fn build(arguments: &Build) -> Result<()> {
     write(&out.join("vmlinuz"), &image.vmlinuz)?;
     write(&out.join("initrd.cpio"), &image.initrd)?;
     write(&out.join("cmdline"), image.cmdline.as_bytes())?;
+    let bill = serde_json::to_vec_pretty(&sbom::bill(&image, place.cache.release()))?;
+    write(&out.join("sbom.json"), &bill)?;
+    let bytes = image.uki()?;
+    let name = Uki::read(&bytes)?.file_name();
+    remove_others(out, &format!("{}_", image.os_release.id), &name)?;
+    write(&out.join(&name), &bytes)?;
+    println!("{}", out.join(&name).display());
     Ok(())
+}
+
+/// A folder of results holds one UKI: that of the last build.
+fn remove_others(out: &Path, prefix: &str, name: &str) -> Result<()> {
+    for entry in fs::read_dir(out).with_context(|| format!("read {}", out.display()))? {
+        let path = entry?.path();
+        let file = path
+            .file_name()
+            .and_then(|file| file.to_str())
+            .unwrap_or("");
+        if file.starts_with(prefix) && file.ends_with(".efi") && file != name {
+            fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn make_disk(arguments: &Disk) -> Result<()> {
+    let place = arguments.place.open()?;
+    let bytes = read(&arguments.uki)?;
+    let uki = Uki::read(&bytes).with_context(|| arguments.uki.display().to_string())?;
+    let loader = place.cache.package("boot")?.folder.join(assemble::LOADER);
+    if let Some(config) = arguments.config.as_ref().filter(|config| !config.is_dir()) {
+        bail!("--config {}: no such folder", config.display());
+    }
+    let contents = disk::Contents {
+        uki: &arguments.uki,
+        uki_name: &uki.file_name(),
+        loader: &loader,
+        config: arguments.config.as_deref(),
+        source_date: uki.source_date.unwrap_or(place.recipe.image.epoch),
+    };
+    disk::make(&place.recipe, &contents, arguments.size, &arguments.out)?;
+    println!("{}", arguments.out.display());
+    Ok(())
+}
+
+fn inspect(arguments: &Inspect) -> Result<()> {
+    let bytes = read(&arguments.file)?;
+    let uki = Uki::read(&bytes).with_context(|| arguments.file.display().to_string())?;
+    println!("{} {}, {} bytes", uki.id, uki.version, bytes.len());
+    for section in &uki.sections {
+        let (name, offset, length) = (section.name, section.offset, section.data.len());
+        println!(
+            "{name:<9} at {offset:>9}, {length:>9} bytes{}",
+            shown(section)
+        );
+    }
+    if arguments.files {
+        for (path, entry) in cpio::read(uki.initrd())?.iter() {
+            let (kind, detail) = match &entry.content {
+                Content::File(bytes) => ('-', bytes.len().to_string()),
+                Content::Directory => ('d', String::new()),
+                Content::Link(target) => ('l', format!("-> {target}")),
+                Content::Device { major, minor } => ('c', format!("{major}:{minor}")),
+            };
+            println!("{kind} {:04o} /{path} {detail}", entry.mode);
+        }
+    }
+    Ok(())
+}
+
+/// The text of a section that is one line of text.
+fn shown(section: &Section) -> String {
+    match std::str::from_utf8(section.data) {
+        Ok(text) if matches!(section.name, ".cmdline" | ".uname") => format!(": {text}"),
+        _ => String::new(),
+    }
+}
+
+fn check(arguments: &Check) -> Result<()> {
+    let bytes = read(&arguments.file)?;
+    let uki = Uki::read(&bytes).with_context(|| arguments.file.display().to_string())?;
+    let found = check::findings(&cpio::read(uki.initrd())?);
+    if !found.is_empty() {
+        bail!(
+            "{} is not for users:\n  {}",
+            arguments.file.display(),
+            found.join("\n  ")
+        );
+    }
+    println!(
+        "{}: no shell, no C library, no test channel",
+        arguments.file.display()
+    );
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 
 fn fetch(arguments: &Fetch) -> Result<()> {

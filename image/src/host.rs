@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Why a tool did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,30 @@ impl Tool {
         arguments: impl IntoIterator<Item = S>,
         environment: &[(&str, &str)],
     ) -> Result<Vec<u8>, ToolError> {
+        let output = self.output(folder, arguments, environment)?;
+        Ok(output.stdout)
+    }
+
+    /// Runs a tool that exits with 0 whatever happens, and returns what it wrote to standard error.
+    ///
+    /// # Errors
+    /// As [`Tool::run`].
+    pub fn complaints_in<S: AsRef<OsStr>>(
+        self,
+        folder: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        environment: &[(&str, &str)],
+    ) -> Result<String, ToolError> {
+        let output = self.output(folder, arguments, environment)?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn output<S: AsRef<OsStr>>(
+        self,
+        folder: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        environment: &[(&str, &str)],
+    ) -> Result<Output, ToolError> {
         let output = Command::new(self.name)
             .args(arguments)
             .current_dir(folder)
@@ -104,7 +128,7 @@ impl Tool {
             .output()
             .map_err(|source| self.not_started(source))?;
         if output.status.success() {
-            return Ok(output.stdout);
+            return Ok(output);
         }
         Err(ToolError::Failed {
             tool: self.name,
@@ -133,7 +157,7 @@ fn search_path() -> String {
     format!("{own}:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
-fn words_of(output: &std::process::Output) -> String {
+fn words_of(output: &Output) -> String {
     let said = if output.stderr.trim_ascii().is_empty() {
         &output.stdout
     } else {

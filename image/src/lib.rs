@@ -6,12 +6,15 @@
 pub mod assemble;
 pub mod cli;
 pub mod debian;
+pub mod disk;
 pub mod host;
 pub mod modules;
 pub mod osrelease;
 pub mod progress;
 pub mod recipe;
+pub mod sbom;
 pub mod tree;
+pub mod uki;
 
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -108,6 +108,12 @@ impl Cache {
         &self.folder
     }
 
+    /// Debian's code name of the release that packages come from.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        &self.lock.release
+    }
+
     /// All roles of the lock.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         self.lock.package.keys().map(String::as_str)
