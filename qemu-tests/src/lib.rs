@@ -11,11 +11,13 @@ pub mod disk;
 pub mod feed;
 pub mod fixtures;
 pub mod image;
+pub mod initramfs;
 pub mod machine;
 pub mod narrate;
 pub mod oops;
 pub mod protocol;
 pub mod qmp;
+pub mod scene;
 pub mod timeline;
 pub mod web;
 

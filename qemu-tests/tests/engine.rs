@@ -1,0 +1,117 @@
+//! The engine's promises, seen by a user of `skeg` on a host of profile `test`.
+//!
+//! Pids and start times are read from the kernel, not from the engine.
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::artefacts::Test;
+use qemu_tests::disk::Config;
+use qemu_tests::fixtures::tools;
+use qemu_tests::scene::{eventually, host, pushed};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
+const SIGKILL: i32 = 9;
+
+#[test]
+fn a_killed_engine_stops_no_container_and_loses_no_line_and_no_exit_code() -> Result<()> {
+    let test = Test::named("killed-engine")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let host = host(&test, Config::new())?;
+    let machine = &host.machine;
+    let count = [
+        "run", "-d", "--name", "count", &tools, "count", "150", "5", "0.1",
+    ];
+    machine.skeg(&count)?;
+    let pid = machine.container_pid()?;
+    let started = machine.start_ticks(pid)?;
+
+    let engine = machine.service_pid("engine")?;
+    machine.agent()?.kill(engine, SIGKILL)?;
+    eventually("another engine", SOON, || {
+        ensure!(machine.service_pid("engine")? != engine, "the same engine");
+        machine.skeg(&["ps"])
+    })?;
+    ensure!(machine.container_pid()? == pid, "another process");
+    ensure!(machine.start_ticks(pid)? == started, "another start time");
+
+    // Killed once more, and this time the container ends while there is no engine.
+    let ended = eventually("the exit", SOON, || {
+        let all = machine.skeg(&["ps", "-a"])?;
+        let line = all.lines().find(|line| line.contains("count"));
+        let line = line.context("`ps -a` does not show it")?.to_owned();
+        ensure!(line.to_lowercase().contains("exited"), "still runs: {line}");
+        Ok(line)
+    })?;
+    ensure!(ended.contains("(5)"), "expected exit code 5: {ended}");
+    let logs = machine.skeg(&["logs", "count"])?;
+    let wanted: Vec<String> = (1..=150).map(|n| format!("line {n}")).collect();
+    let got: Vec<&str> = logs.lines().collect();
+    ensure!(got == wanted, "lines are missing or doubled:\n{logs}");
+    machine.console().check_for_oops()?;
+    test.passed();
+    Ok(())
+}
+
+#[test]
+fn a_user_runs_looks_at_stops_and_removes_a_container() -> Result<()> {
+    let test = Test::named("verbs")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let host = host(&test, Config::new())?;
+    let machine = &host.machine;
+    machine.skeg(&["pull", &tools])?;
+    ensure!(machine.skeg(&["images"])?.contains("tools"), "no image");
+    machine.skeg(&[
+        "run",
+        "-d",
+        "--name",
+        "calm",
+        "-v",
+        "calm:/data",
+        &tools,
+        "polite",
+    ])?;
+    ensure!(machine.skeg(&["ps"])?.contains("calm"), "not in `ps`");
+    let said = machine.skeg(&["exec", "calm", "cat", "/proc/1/comm"])?;
+    ensure!(said.trim() == "polite", "exec said {said:?}");
+    let failed = machine.run(["/usr/bin/skeg", "exec", "calm", "sh", "-c", "exit 3"])?;
+    ensure!(failed.code == 3, "exec's exit code became {}", failed.code);
+
+    machine.skeg(&["stop", "calm"])?;
+    let all = machine.skeg(&["ps", "-a"])?;
+    ensure!(all.contains("(7)"), "its own exit code is lost: {all}");
+    let logs = machine.skeg(&["logs", "calm"])?;
+    ensure!(logs.contains("got SIGTERM"), "no SIGTERM: {logs}");
+    machine.skeg(&["rm", "calm"])?;
+    let all = machine.skeg(&["ps", "-a"])?;
+    ensure!(!all.contains("calm"), "still in `ps -a`: {all}");
+
+    let said = machine.skeg(&["run", "--rm", &tools, "echo", "hello"])?;
+    ensure!(said.trim() == "hello", "run said {said:?}");
+    let unknown = machine.run(["/usr/bin/skeg", "stop", "nobody"])?;
+    ensure!(unknown.code != 0, "stopping nobody succeeded");
+    let error = unknown.stderr.text();
+    ensure!(error.contains("nobody"), "which container? {error}");
+    test.passed();
+    Ok(())
+}
+
+#[test]
+fn a_container_that_ignores_sigterm_is_killed_after_its_timeout() -> Result<()> {
+    let test = Test::named("stubborn")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let host = host(&test, Config::new())?;
+    let machine = &host.machine;
+    machine.skeg(&["run", "-d", "--name", "mule", &tools, "stubborn"])?;
+    eventually("its trap", SOON, || {
+        ensure!(
+            machine.skeg(&["logs", "mule"])?.contains("ready"),
+            "not yet"
+        );
+        Ok(())
+    })?;
+    machine.skeg(&["stop", "-t", "2", "mule"])?;
+    let all = machine.skeg(&["ps", "-a"])?;
+    ensure!(all.contains("(137)"), "expected 128 + SIGKILL: {all}");
+    test.passed();
+    Ok(())
+}
