@@ -3,3 +3,4 @@
 //! Every `unsafe` of Skeg is in this crate. It decides nothing: no policy, no parsing, no logging.
 
 pub mod durable;
+pub mod process;

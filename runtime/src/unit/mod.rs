@@ -1,1 +1,101 @@
 //! Units: Quadlet files, parsed and resolved.
+//!
+//! A file is text in, a unit or a list of problems out. Nothing here starts anything; only
+//! [`load`] reads files.
+
+mod container;
+pub mod keys;
+pub mod load;
+pub mod order;
+mod syntax;
+mod time;
+mod words;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::engine::options::{ContainerOptions, PullPolicy};
+pub use syntax::Problem;
+pub use words::UnitName;
+
+/// One unit, as its file describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// Name of its service, e.g. `web.service`; of `data.volume` it is `data-volume.service`.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// `Description=`, else the name.
+    pub description: String,
+    /// Units that are started before it, if they are started.
+    pub after: BTreeSet<String>,
+    /// Units that are started after it.
+    pub before: BTreeSet<String>,
+    /// Units without which it is not started.
+    pub requires: BTreeSet<String>,
+    /// Units that are started with it.
+    pub wants: BTreeSet<String>,
+    /// Targets that start it at boot.
+    pub wanted_by: BTreeSet<String>,
+    /// How long a start may take, image included; `None` is for ever.
+    pub start_timeout: Option<Duration>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a unit is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A container.
+    Container(Box<ContainerOptions>),
+    /// A named volume.
+    Volume {
+        /// Its name in the engine.
+        name: String,
+    },
+    /// An image that is fetched.
+    Image {
+        /// Its reference.
+        image: String,
+        /// When it is fetched.
+        policy: PullPolicy,
+    },
+}
+
+/// All that is wrong with one file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .problems.iter().map(|p| located(path, p)).collect::<Vec<_>>().join("\n"))]
+pub struct UnitError {
+    /// The file.
+    pub path: PathBuf,
+    /// In the order of their lines; never empty.
+    pub problems: Vec<Problem>,
+}
+
+fn located(path: &Path, problem: &Problem) -> String {
+    let path = path.display();
+    match problem.line {
+        0 => format!("{path}: {}", problem.message),
+        line => format!("{path}:{line}: {}", problem.message),
+    }
+}
+
+impl Unit {
+    /// Reads one file's text; its kind comes from the path's extension.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, UnitError> {
+        container::parse(path, text).map_err(|problems| UnitError {
+            path: path.to_path_buf(),
+            problems,
+        })
+    }
+
+    /// Whether it starts at boot.
+    pub fn starts_at_boot(&self) -> bool {
+        const BOOT: [&str; 2] = ["multi-user.target", "default.target"];
+        self.wanted_by.iter().any(|t| BOOT.contains(&t.as_str()))
+    }
+}

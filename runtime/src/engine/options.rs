@@ -1,0 +1,204 @@
+//! What a container is to be: the one description that the command line, the API and Quadlet units share.
+//!
+//! Values only: nothing here looks at an image, a file or the host. The image's own configuration is
+//! merged in when the specification is made.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::PortMapping;
+
+/// The whole description; what is absent takes the image's value or the default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerOptions {
+    /// Image reference as the user wrote it.
+    pub image: String,
+    /// Name; made up from the id when absent.
+    pub name: Option<String>,
+    /// Replaces the image's command.
+    pub command: Vec<String>,
+    /// Replaces the image's entry point, and drops its command.
+    pub entrypoint: Option<Vec<String>>,
+    /// `KEY=VALUE`, later ones win.
+    pub env: Vec<String>,
+    /// Files of `KEY=VALUE` lines on the host, read at each start.
+    pub env_files: Vec<PathBuf>,
+    /// Published ports.
+    pub ports: Vec<PortMapping>,
+    /// Bind mounts and volumes.
+    pub mounts: Vec<MountSpec>,
+    /// Fresh tmpfs mounts: path and options.
+    pub tmpfs: Vec<TmpfsSpec>,
+    /// Which network it joins.
+    pub network: NetworkMode,
+    /// `user[:group]`, names or numbers.
+    pub user: Option<String>,
+    /// Supplementary groups.
+    pub groups: Vec<String>,
+    /// Paths hidden over the default ones.
+    pub mask: Vec<String>,
+    /// Default masks left out, or `ALL`.
+    pub unmask: Vec<String>,
+    /// Working directory.
+    pub workdir: Option<PathBuf>,
+    /// The root is read-only.
+    pub read_only: bool,
+    /// With a read-only root: fresh tmpfs on /tmp, /run and /var/tmp.
+    pub read_only_tmpfs: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// OCI annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Capabilities added, without `CAP_`, upper case, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities dropped, the same way.
+    pub cap_drop: Vec<String>,
+    /// Sets `no_new_privs`.
+    pub no_new_privileges: bool,
+    /// System call filter.
+    pub seccomp: Seccomp,
+    /// Host name; the short id when absent.
+    pub hostname: Option<String>,
+    /// Resolvers instead of the host's.
+    pub dns: Vec<IpAddr>,
+    /// Extra lines of /etc/hosts: name and address.
+    pub add_hosts: Vec<(String, IpAddr)>,
+    /// Resource limits.
+    pub ulimits: Vec<Ulimit>,
+    /// Namespaced sysctls.
+    pub sysctls: BTreeMap<String, String>,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    /// Most processes.
+    pub pids_limit: Option<u64>,
+    /// Memory limit in bytes.
+    pub memory: Option<u64>,
+    /// Processor time in thousandths of a processor.
+    pub milli_cpus: Option<u64>,
+    /// Signal that asks it to stop.
+    pub stop_signal: Option<i32>,
+    /// Seconds between that signal and the kill.
+    pub stop_timeout: Option<u64>,
+    /// When the image is fetched.
+    pub pull: PullPolicy,
+    /// When it is started again.
+    pub restart: RestartPolicy,
+    /// Least delay before a restart, in milliseconds.
+    pub restart_delay_ms: Option<u64>,
+    /// It has a terminal.
+    pub tty: bool,
+    /// Its standard input stays open for a client.
+    pub stdin: bool,
+    /// It is removed when it has exited.
+    pub auto_remove: bool,
+    /// The Quadlet unit that it belongs to, e.g. `web.service`.
+    pub unit: Option<String>,
+}
+
+/// One bind mount or volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    /// Where it comes from.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Not writable.
+    pub read_only: bool,
+    /// An empty named volume is not filled from the image.
+    pub no_copy: bool,
+}
+
+/// Where a mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountSource {
+    /// A path of the host.
+    Bind(PathBuf),
+    /// A volume that is kept.
+    Volume(String),
+    /// A volume that goes with the container.
+    Anonymous,
+}
+
+/// One tmpfs mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TmpfsSpec {
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Mount options as given, e.g. `size=64m`.
+    pub options: Vec<String>,
+}
+
+/// Which network a container joins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// The engine's bridge, with NAT.
+    #[default]
+    Bridge,
+    /// The host's own network namespace.
+    Host,
+    /// A namespace with a loopback link only.
+    None,
+}
+
+/// System call filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// Docker's default profile.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// A profile of the host, in Docker's format.
+    File(PathBuf),
+}
+
+/// One resource limit (setrlimit(2)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Name without `RLIMIT_`, lower case.
+    pub name: String,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// When an image is fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullPolicy {
+    /// When the store lacks it.
+    #[default]
+    Missing,
+    /// At each start; the stored one serves when the registry cannot be reached.
+    Newer,
+    /// At each start.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// When a container is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Never.
+    #[default]
+    No,
+    /// After an exit with a status other than 0, at most `max` times in a row.
+    OnFailure {
+        /// No limit when absent.
+        max: Option<u32>,
+    },
+    /// After each exit, and at boot.
+    Always,
+    /// As `Always`, unless a user stopped it.
+    UnlessStopped,
+}
