@@ -28,6 +28,13 @@ pub enum Load {
     },
 }
 
+impl Load {
+    /// With `-kernel`, that is what is booted, and QEMU gives it the first place in the order.
+    fn takes_a_disk(&self) -> bool {
+        matches!(self, Self::Firmware { uki: None, .. })
+    }
+}
+
 /// A machine's parts.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -73,7 +80,7 @@ pub fn arguments(parts: &Parts) -> Vec<OsString> {
     line.option("-mon", "chardev=qmp,mode=control");
     network(&mut line, &parts.forwards);
     for (number, disk) in parts.disks.iter().enumerate() {
-        drive(&mut line, number, disk);
+        drive(&mut line, number, disk, parts.load.takes_a_disk());
     }
     if let Some(agent) = &parts.agent {
         line.socket("agent", agent);
@@ -101,16 +108,17 @@ fn network(line: &mut Line, forwards: &[(u16, u16)]) {
     line.option("-device", "virtio-net-pci,netdev=net0,romfile=");
 }
 
-fn drive(line: &mut Line, number: usize, disk: &Path) {
+fn drive(line: &mut Line, number: usize, disk: &Path, bootable: bool) {
     let file = escaped(disk);
     line.option(
         "-drive",
         format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}"),
     );
-    line.option(
-        "-device",
-        format!("virtio-blk-pci,drive=disk{number},bootindex={number}"),
-    );
+    let mut device = format!("virtio-blk-pci,drive=disk{number}");
+    if bootable {
+        device += &format!(",bootindex={number}");
+    }
+    line.option("-device", device);
 }
 
 fn load(line: &mut Line, load: &Load) {

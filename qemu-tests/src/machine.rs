@@ -126,7 +126,7 @@ impl<'a> Machine<'a> {
         };
         let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;
         let console = Console::new(sockets.accept("console", &mut qemu)?, &file("console"))?;
-        let qmp = Qmp::new(sockets.accept("qmp", &mut qemu)?)?;
+        let qmp = Qmp::new(sockets.accept("qmp", &mut qemu)?).map_err(|e| qemu.explain(e))?;
         let agent = match &parts.agent {
             Some(_) => Some(Agent::new(sockets.accept("agent", &mut qemu)?)?),
             None => None,
@@ -311,6 +311,11 @@ impl Qemu {
             child,
             log: log.to_owned(),
         })
+    }
+
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        error.context(format!("QEMU said: {}", log.trim()))
     }
 
     fn kill(&mut self) {

@@ -48,6 +48,9 @@ fn guest_cargo(arguments: &[&str]) -> Command {
 
 /// The images of these profiles.
 pub fn images(profiles: &[&str]) -> Outcome<()> {
+    let mut fetch = Command::new(place::host_program("image"));
+    fetch.arg("fetch").current_dir(place::workspace());
+    progress::quietly("fetch kernel, loader and firmware (pinned)", &mut fetch)?;
     for profile in profiles {
         progress::quietly(
             &format!("build the image, profile {profile}"),

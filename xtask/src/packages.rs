@@ -18,9 +18,8 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 14] = [
+const NEEDED: [Package; 13] = [
     package("qemu-system-x86", "the machine"),
-    package("ovmf", "its firmware"),
     package(
         "util-linux",
         "setpriv, so that no machine outlives its test",

@@ -72,6 +72,7 @@ fn machines(tally: &mut Tally, area: &str, programs: &[&str]) -> Outcome<()> {
     for program in programs {
         command.args(["--test", program]);
     }
+    command.env("RUST_BACKTRACE", "0");
     // Each machine has one virtual processor; two at a time fill the two cores that are promised.
     command.args(["--", "--test-threads=2"]);
     many(tally, &format!("machines: {area}"), command)

@@ -3,6 +3,7 @@
 //! It builds nothing of Skeg; `cargo xtask run` has done that before.
 
 use anyhow::{Context, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
@@ -11,6 +12,7 @@ use qemu_tests::narrate::step;
 use qemu_tests::{Disk, Image, Running, timeline};
 use std::io::{IsTerminal, Read};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -117,8 +119,10 @@ fn stay(machine: &mut Running) -> Result<()> {
     let terminal = RawTerminal::enter();
     if terminal.is_some() {
         type_until_left(machine);
-        println!("\r\npower button\r");
-        machine.press_power_button()?;
+        if machine.is_on() {
+            println!("\r\npower button\r");
+            machine.press_power_button()?;
+        }
         let off = machine.wait_off(Duration::from_secs(40));
         drop(terminal);
         return off;
@@ -129,7 +133,13 @@ fn stay(machine: &mut Running) -> Result<()> {
 fn type_until_left(machine: &mut Running) {
     let mut byte = [0];
     let mut after_ctrl_a = false;
-    while machine.is_on() && std::io::stdin().read(&mut byte).is_ok_and(|n| n == 1) {
+    while machine.is_on() {
+        if !key_waits() {
+            continue;
+        }
+        if !std::io::stdin().read(&mut byte).is_ok_and(|n| n == 1) {
+            return;
+        }
         match (byte[0], after_ctrl_a) {
             (3, _) | (b'x', true) => return,
             (1, false) => after_ctrl_a = true,
@@ -141,6 +151,13 @@ fn type_until_left(machine: &mut Running) {
             }
         }
     }
+}
+
+/// Waits a moment for a key, so that a machine that switches itself off is noticed.
+fn key_waits() -> bool {
+    let stdin = std::io::stdin();
+    let mut set = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    poll(&mut set, PollTimeout::from(250u8)).is_ok_and(|ready| ready > 0)
 }
 
 /// A terminal that hands over each key, put back when dropped.
