@@ -10,7 +10,7 @@ use qemu_tests::disk::Config;
 use qemu_tests::fixtures::{registry::Registry, web};
 use qemu_tests::narrate::step;
 use qemu_tests::{Disk, Image, Running, timeline};
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -137,7 +137,7 @@ fn type_until_left(machine: &mut Running) {
         if !key_waits() {
             continue;
         }
-        if !std::io::stdin().read(&mut byte).is_ok_and(|n| n == 1) {
+        if !nix::unistd::read(std::io::stdin(), &mut byte).is_ok_and(|n| n == 1) {
             return;
         }
         match (byte[0], after_ctrl_a) {
