@@ -100,6 +100,12 @@ pub struct Image {
 /// When an ingredient is missing or not what it should be.
 pub fn assemble(recipe: &Recipe, profile: &str, inputs: &Inputs) -> Result<Image, AssembleError> {
     let resolved = recipe.resolve(profile)?;
+    let wanted = resolved.segment.map_or(&[][..], |segment| &segment.files);
+    for file in resolved.base.1.files.iter().chain(wanted) {
+        if !file.from.contains(':') {
+            inputs.binary(&file.from, profile)?;
+        }
+    }
     let mut work = Work {
         recipe,
         inputs,
@@ -126,6 +132,16 @@ pub fn assemble(recipe: &Recipe, profile: &str, inputs: &Inputs) -> Result<Image
         tree,
         packages: work.packages.into_values().collect(),
     })
+}
+
+impl Inputs<'_> {
+    fn binary(&self, name: &str, profile: &str) -> Result<&Path, AssembleError> {
+        let path = self.binaries.get(name).map(PathBuf::as_path);
+        path.ok_or_else(|| AssembleError::NoBinary {
+            profile: profile.to_owned(),
+            name: name.to_owned(),
+        })
+    }
 }
 
 impl Image {
@@ -229,19 +245,14 @@ impl Work<'_> {
                     .package(role)?
                     .folder
                     .join(path.trim_start_matches('/')),
-                None => self.binary(&file.from)?,
+                None => self
+                    .inputs
+                    .binary(&file.from, self.profile.name)?
+                    .to_owned(),
             };
             tree.file(&file.path, file.mode, read(&source)?)?;
         }
         Ok(())
-    }
-
-    fn binary(&self, name: &str) -> Result<PathBuf, AssembleError> {
-        let path = self.inputs.binaries.get(name).cloned();
-        path.ok_or_else(|| AssembleError::NoBinary {
-            profile: self.profile.name.to_owned(),
-            name: name.to_owned(),
-        })
     }
 
     fn package(&mut self, role: &str) -> Result<Package, AssembleError> {

@@ -17,6 +17,7 @@ use crate::disk::{self, layout};
 use crate::osrelease::Version;
 use crate::progress;
 use crate::recipe::Recipe;
+use crate::reproduce;
 use crate::sbom;
 use crate::tree::{Content, check, cpio};
 use crate::uki::{Uki, pe::Section};
@@ -37,6 +38,8 @@ enum Command {
     Disk(Disk),
     /// Fill the cache with all packages of the lock and say where the firmware lies
     Fetch(Fetch),
+    /// Build image and disk twice, on other paths and under another umask, and compare the bytes
+    Reproduce(Reproduce),
     /// Show what a UKI consists of
     Inspect(Inspect),
     /// Fail when a UKI holds a shell, a C library or the test channel
@@ -61,12 +64,28 @@ struct Place {
 
 #[derive(Debug, Args)]
 struct Build {
-    /// Profile of the recipe
-    #[arg(long, default_value = "vm")]
-    profile: String,
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
+}
+
+#[derive(Debug, Args)]
+struct Reproduce {
+    /// Folder to build in, removed when all is equal
+    #[arg(long, value_name = "DIR")]
+    work: PathBuf,
+    #[command(flatten)]
+    subject: Subject,
+}
+
+/// What is built.
+#[derive(Debug, Args)]
+struct Subject {
+    /// Profile of the recipe
+    #[arg(long, default_value = "vm")]
+    profile: String,
     /// The static PID 1
     #[arg(long, value_name = "PATH")]
     init: Option<PathBuf>,
@@ -131,30 +150,38 @@ pub fn run() -> Result<()> {
         Command::Build(arguments) => build(&arguments),
         Command::Disk(arguments) => make_disk(&arguments),
         Command::Fetch(arguments) => fetch(&arguments),
+        Command::Reproduce(arguments) => reproduce(&arguments),
         Command::Inspect(arguments) => inspect(&arguments),
         Command::Check(arguments) => check(&arguments),
     }
 }
 
+/// An error and its causes on one line; a cause that the sentence before it already quotes is left
+/// out.
+#[must_use]
+pub fn words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 fn build(arguments: &Build) -> Result<()> {
-    let place = arguments.place.open()?;
-    let given = [
-        ("init", &arguments.init),
-        ("skeg", &arguments.skeg),
-        ("agent", &arguments.agent),
-    ];
-    let binaries: BTreeMap<_, _> = given
-        .into_iter()
-        .filter_map(|(name, path)| Some((name, path.clone()?)))
-        .collect();
+    let subject = &arguments.subject;
+    let place = subject.place.open()?;
     let inputs = Inputs {
         folder: &place.folder,
-        binaries,
+        binaries: subject.binaries(),
         cache: &place.cache,
-        version: Version::new(&arguments.version_string)?,
+        version: Version::new(&subject.version_string)?,
         source_date: source_date(&place)?,
     };
-    let image = assemble::assemble(&place.recipe, &arguments.profile, &inputs)?;
+    let image = assemble::assemble(&place.recipe, &subject.profile, &inputs)?;
     let out = &arguments.out;
     fs::create_dir_all(out).with_context(|| format!("make {}", out.display()))?;
     write(&out.join("vmlinuz"), &image.vmlinuz)?;
@@ -258,6 +285,45 @@ fn check(arguments: &Check) -> Result<()> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+impl Subject {
+    fn binaries(&self) -> BTreeMap<&str, PathBuf> {
+        let given = [
+            ("init", &self.init),
+            ("skeg", &self.skeg),
+            ("agent", &self.agent),
+        ];
+        let given = given.into_iter();
+        given
+            .filter_map(|(name, path)| Some((name, path.clone()?)))
+            .collect()
+    }
+}
+
+fn reproduce(arguments: &Reproduce) -> Result<()> {
+    let subject = &arguments.subject;
+    let place = subject.place.open()?;
+    let binaries = subject.binaries();
+    fs::create_dir(&arguments.work)
+        .with_context(|| format!("make {}, which must be new", arguments.work.display()))?;
+    let work = std::path::absolute(&arguments.work)?;
+    let twice = reproduce::Subject {
+        program: std::env::current_exe().context("find this program")?,
+        recipe: &std::path::absolute(&place.folder)?,
+        cache: place.cache.folder(),
+        profile: &subject.profile,
+        binaries: binaries
+            .iter()
+            .map(|(name, path)| (*name, path.as_path()))
+            .collect(),
+        version: &subject.version_string,
+        source_date: source_date(&place)?,
+    };
+    let names = reproduce::twice(&twice, &work)?;
+    fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+    println!("equal in both builds: {}", names.join(", "));
+    Ok(())
 }
 
 fn fetch(arguments: &Fetch) -> Result<()> {

@@ -12,6 +12,7 @@ pub mod modules;
 pub mod osrelease;
 pub mod progress;
 pub mod recipe;
+pub mod reproduce;
 pub mod sbom;
 pub mod tree;
 pub mod uki;

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     match image::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("image: {error:#}");
+            eprintln!("image: {}", image::cli::words(&error));
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A folder appears by one rename when it is whole, so a cut build leaves nothing half-made.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -87,6 +88,7 @@ pub struct Cache {
     locked: bool,
     mirror: Option<String>,
     apt: OnceCell<Apt>,
+    had: RefCell<BTreeMap<String, Package>>,
 }
 
 impl Cache {
@@ -99,6 +101,7 @@ impl Cache {
             locked,
             mirror,
             apt: OnceCell::new(),
+            had: RefCell::default(),
         }
     }
 
@@ -145,6 +148,17 @@ impl Cache {
     /// # Errors
     /// When neither has it as it should be.
     pub fn package(&self, role: &str) -> Result<Package, CacheError> {
+        if let Some(package) = self.had.borrow().get(role) {
+            return Ok(package.clone());
+        }
+        let package = self.find(role)?;
+        self.had
+            .borrow_mut()
+            .insert(role.to_owned(), package.clone());
+        Ok(package)
+    }
+
+    fn find(&self, role: &str) -> Result<Package, CacheError> {
         let pinned = self.lock.package.get(role);
         let pinned = pinned.ok_or_else(|| CacheError::NoRole(role.to_owned()))?;
         let exact = pinned.taken();

@@ -86,7 +86,8 @@ pub fn make(recipe: &Recipe, contents: &Contents, size: u64, out: &Path) -> Resu
             uki,
         });
     }
-    let mut partial = out.as_os_str().to_owned();
+    // Absolute, since debugfs runs in another folder.
+    let mut partial = std::path::absolute(out).map_err(at(out))?.into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let result = fill(recipe, contents, &layout, &partial)
