@@ -3,6 +3,7 @@
 //! It only calls cargo and the image builder; both decide themselves what is up to date.
 
 use crate::{Outcome, place, progress};
+use std::path::Path;
 use std::process::Command;
 
 /// A cargo command in the workspace.
@@ -34,16 +35,27 @@ pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
     Ok(())
 }
 
-/// Static, so that no C library is on the image. With `--target`, the flag does not reach build
+/// Static, so that no C library is on the image. With `--target`, the flags do not reach build
 /// scripts, so the host's own builds stay as they are.
 fn guest_cargo(arguments: &[&str]) -> Command {
     let mut command = cargo(&["build", "--target", place::GUEST]);
     command
         .args(arguments)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", guest_flags().join("\x1f"))
         .env("LIBSECCOMP_LINK_TYPE", "static")
         .env("LIBSECCOMP_LIB_PATH", "/usr/lib/x86_64-linux-gnu");
     command
+}
+
+/// The flags of the guest's programs: the same bytes wherever the sources and cargo's home lie.
+fn guest_flags() -> [String; 3] {
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        remap(&place::workspace(), "/skeg"),
+        remap(&place::cargo_home(), "/cargo"),
+    ]
 }
 
 /// The images of these profiles.

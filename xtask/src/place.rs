@@ -21,6 +21,13 @@ pub fn target() -> PathBuf {
     }
 }
 
+/// Where cargo keeps the sources of dependencies.
+pub fn cargo_home() -> PathBuf {
+    let named = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    named.unwrap_or_else(|| Path::new(&home).join(".cargo"))
+}
+
 /// A program built for this machine.
 pub fn host_program(name: &str) -> PathBuf {
     target().join("debug").join(name)
