@@ -2,5 +2,9 @@
 //!
 //! Every `unsafe` of Skeg is in this crate. It decides nothing: no policy, no parsing, no logging.
 
+pub mod child;
+pub mod clone3;
+pub mod device_filter;
 pub mod durable;
+pub mod mount_attr;
 pub mod process;

@@ -2,9 +2,21 @@
 //!
 //! It works under any mount point of cgroup2 and never touches a cgroup outside the one it made.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use oci_spec::runtime::LinuxResources;
+use rustix::fs::{Mode, OFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::devices;
+
+/// How long a cgroup may take to become empty after `cgroup.kill`, or to freeze.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a container's cgroup is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +31,6 @@ pub struct Placement {
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
-    #[allow(dead_code)]
     directory: OwnedFd,
 }
 
@@ -42,14 +53,61 @@ pub struct Usage {
     pub written_bytes: u64,
 }
 
+/// What the kernel refused, on which file.
+#[derive(Debug, thiserror::Error)]
+#[error("cgroup {}: {source}", path.display())]
+pub struct Error {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
 impl Cgroup {
+    /// Makes the cgroup and applies limits and device rules. When a limit is refused, the cgroup is
+    /// removed again.
+    ///
+    /// # Errors
+    /// The file and what the kernel said, `AlreadyExists` when it is there.
+    pub fn create(
+        placement: &Placement,
+        resources: Option<&LinuxResources>,
+    ) -> Result<Self, Error> {
+        let path = placement.mount.join(&placement.path);
+        let named = |source| Error {
+            path: path.clone(),
+            source,
+        };
+        std::fs::create_dir(&path).map_err(named)?;
+        let limited = Self::open(&path).map_err(named).and_then(|cgroup| {
+            if let Some(resources) = resources {
+                cgroup.limit(resources)?;
+            }
+            cgroup.filter_devices(resources)?;
+            Ok(cgroup)
+        });
+        if limited.is_err() {
+            // Empty still; when even this fails, the first error is the one to tell.
+            let _ = std::fs::remove_dir(&path);
+        }
+        limited
+    }
+
     /// Opens an existing cgroup by its directory.
     ///
     /// # Errors
     /// When there is no such directory, or it is not on cgroup2.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let _ = path;
-        Err(io::ErrorKind::Unsupported.into())
+        const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        if i64::from(rustix::fs::fstatfs(&directory)?.f_type) != CGROUP2_SUPER_MAGIC {
+            return Err(io::Error::other("is not on cgroup2"));
+        }
+        Ok(Self {
+            path: path.into(),
+            directory,
+        })
     }
 
     /// Its directory.
@@ -58,21 +116,55 @@ impl Cgroup {
         &self.path
     }
 
+    /// Its directory, opened.
+    #[must_use]
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Applies limits; what is `None` stays as it is.
+    ///
+    /// # Errors
+    /// The file and what the kernel said.
+    pub fn limit(&self, resources: &LinuxResources) -> Result<(), Error> {
+        for (file, value) in settings(resources) {
+            match self.write(&file, &value) {
+                // A kernel without swap accounting cannot limit it, and has no file to say so.
+                Err(error) if file == "memory.swap.max" && error.kind() == ErrorKind::NotFound => {}
+                done => done.map_err(|source| Error {
+                    path: self.path.join(&file),
+                    source,
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn filter_devices(&self, resources: Option<&LinuxResources>) -> Result<(), Error> {
+        let rules = resources.and_then(|resources| resources.devices().clone());
+        let rules = rules.filter(|rules| !rules.is_empty());
+        let program = devices::compile(&rules.unwrap_or_else(devices::default_rules));
+        sys::device_filter::attach(self.directory(), &program).map_err(|source| Error {
+            path: self.path.join("device filter"),
+            source,
+        })
+    }
+
     /// SIGKILL to every process in it (`cgroup.kill`).
     ///
     /// # Errors
     /// What the kernel says.
     pub fn kill(&self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        self.write("cgroup.kill", "1")
     }
 
     /// Freezes or thaws it (`cgroup.freeze`), and waits until the kernel reports it.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// What the kernel says, or `TimedOut`.
     pub async fn freeze(&self, frozen: bool) -> io::Result<()> {
-        let _ = frozen;
-        Err(io::ErrorKind::Unsupported.into())
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
+        self.wait_for("frozen", u64::from(frozen)).await
     }
 
     /// Process ids in it and below it, as seen from here.
@@ -80,7 +172,14 @@ impl Cgroup {
     /// # Errors
     /// What the kernel says.
     pub fn processes(&self) -> io::Result<Vec<u32>> {
-        Err(io::ErrorKind::Unsupported.into())
+        let mut all = Vec::new();
+        let mut directories = vec![self.path.clone()];
+        while let Some(directory) = directories.pop() {
+            let text = std::fs::read_to_string(directory.join("cgroup.procs"))?;
+            all.extend(text.lines().filter_map(|pid| pid.parse::<u32>().ok()));
+            directories.extend(children(&directory)?);
+        }
+        Ok(all)
     }
 
     /// Its numbers now; a missing controller reads as zero.
@@ -88,7 +187,19 @@ impl Cgroup {
     /// # Errors
     /// What the kernel says.
     pub fn usage(&self) -> io::Result<Usage> {
-        Err(io::ErrorKind::Unsupported.into())
+        let number = |file: &str| -> io::Result<Option<u64>> {
+            Ok(self.read_if_there(file)?.trim().parse().ok())
+        };
+        let (read_bytes, written_bytes) = io_bytes(&self.read_if_there("io.stat")?);
+        Ok(Usage {
+            memory: number("memory.current")?.unwrap_or(0),
+            memory_max: number("memory.max")?,
+            cpu_us: keyed(&self.read_if_there("cpu.stat")?, "usage_usec").unwrap_or(0),
+            pids: number("pids.current")?.unwrap_or(0),
+            oom_kills: keyed(&self.read_if_there("memory.events")?, "oom_kill").unwrap_or(0),
+            read_bytes,
+            written_bytes,
+        })
     }
 
     /// Kills what is left in it, waits for `cgroup.events` to say that it is empty, and removes it
@@ -97,6 +208,220 @@ impl Cgroup {
     /// # Errors
     /// When it is not empty within five seconds, or what the kernel says.
     pub async fn remove(self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        match self.kill() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            done => done?,
+        }
+        self.wait_for("populated", 0).await?;
+        remove_tree(&self.path)
+    }
+
+    /// The same without waiting: for the drop of a start that was given up.
+    pub(crate) fn remove_now(&self) {
+        let _ = self.kill();
+        let _ = remove_tree(&self.path);
+    }
+
+    async fn wait_for(&self, key: &str, value: u64) -> io::Result<()> {
+        let events = self.open_file("cgroup.events", OFlags::RDONLY)?;
+        // Owned files never close under the reactor, which is what the deprecation is about.
+        #[allow(deprecated)]
+        let events = AsyncFd::with_interest(events, Interest::PRIORITY)?;
+        let reached = async {
+            loop {
+                // The kernel notifies of changes since the last read.
+                let mut text = String::new();
+                let mut file = events.get_ref();
+                io::Seek::seek(&mut file, io::SeekFrom::Start(0))?;
+                file.read_to_string(&mut text)?;
+                if keyed(&text, key) == Some(value) {
+                    return Ok(());
+                }
+                events.ready(Interest::PRIORITY).await?.clear_ready();
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    }
+
+    fn open_file(&self, file: &str, flags: OFlags) -> io::Result<File> {
+        if file.contains('/') {
+            return Err(io::Error::other(
+                "expected the name of a file, found a path",
+            ));
+        }
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(rustix::fs::openat(&self.directory, file, flags, Mode::empty())?.into())
+    }
+
+    fn write(&self, file: &str, value: &str) -> io::Result<()> {
+        self.open_file(file, OFlags::WRONLY)?
+            .write_all(value.as_bytes())
+    }
+
+    fn read_if_there(&self, file: &str) -> io::Result<String> {
+        let mut text = String::new();
+        match self.open_file(file, OFlags::RDONLY) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => {
+                opened?.read_to_string(&mut text)?;
+            }
+        }
+        Ok(text)
+    }
+}
+
+fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a cgroup and what is below it, innermost first.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match children(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        below => below?.iter().try_for_each(|child| remove_tree(child))?,
+    }
+    match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// `key value` lines.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(' ')?;
+        (name == key).then(|| value.trim().parse().ok()).flatten()
+    })
+}
+
+/// `io.stat`: `MAJ:MIN rbytes=1 wbytes=2 …` lines.
+fn io_bytes(text: &str) -> (u64, u64) {
+    let sum = |key: &str| {
+        let words = text.split_ascii_whitespace();
+        words
+            .filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok())
+            .sum()
+    };
+    (sum("rbytes="), sum("wbytes="))
+}
+
+/// The files of cgroup v2 and their values that a spec's resources ask for.
+fn settings(resources: &LinuxResources) -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = Vec::new();
+    let mut set = |file: &str, value: String| settings.push((file.into(), value));
+    let or_max = |value: i64| {
+        if value <= 0 {
+            "max".to_owned()
+        } else {
+            value.to_string()
+        }
+    };
+    if let Some(memory) = resources.memory() {
+        if let Some(limit) = memory.limit() {
+            set("memory.max", or_max(limit));
+        }
+        if let Some(reservation) = memory.reservation().filter(|bytes| *bytes >= 0) {
+            set("memory.low", reservation.to_string());
+        }
+        // Docker counts memory and swap together, the kernel apart.
+        match (memory.swap(), memory.limit()) {
+            (Some(-1), _) => set("memory.swap.max", "max".into()),
+            (Some(swap), Some(limit)) if limit > 0 && swap >= limit => {
+                set("memory.swap.max", (swap - limit).to_string());
+            }
+            _ => {}
+        }
+    }
+    if let Some(cpu) = resources.cpu() {
+        if let Some(quota) = cpu.quota() {
+            let period = cpu.period().unwrap_or(100_000);
+            set("cpu.max", format!("{} {period}", or_max(quota)));
+        }
+        if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
+            set("cpu.weight", weight(shares).to_string());
+        }
+        if let Some(cpus) = cpu.cpus() {
+            set("cpuset.cpus", cpus.clone());
+        }
+        if let Some(mems) = cpu.mems() {
+            set("cpuset.mems", mems.clone());
+        }
+    }
+    if let Some(pids) = resources.pids() {
+        set("pids.max", or_max(pids.limit()));
+    }
+    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
+    unified.sort();
+    for (file, value) in unified {
+        set(file, value.clone());
+    }
+    settings
+}
+
+/// cgroup v1 shares (2 to 262144, 1024 by default) as a weight (1 to 10000, 100 by default), on the
+/// curve that keeps both ends and the default.
+fn weight(shares: u64) -> u64 {
+    let shares = shares.clamp(2, 262_144);
+    let log = (shares as f64).log2();
+    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+    (10f64.powf(exponent).ceil() as u64).clamp(1, 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids};
+
+    #[test]
+    fn the_ends_and_the_default_of_shares_are_those_of_weights() {
+        assert_eq!([2, 1024, 262_144].map(weight), [1, 100, 10_000]);
+    }
+
+    #[test]
+    fn docker_s_swap_is_the_kernel_s_memory_and_swap() {
+        let mut memory = LinuxMemory::default();
+        memory.set_limit(Some(100)).set_swap(Some(150));
+        let mut cpu = LinuxCpu::default();
+        cpu.set_quota(Some(50_000)).set_period(Some(100_000));
+        let mut pids = LinuxPids::default();
+        pids.set_limit(-1);
+        let mut resources = LinuxResources::default();
+        resources
+            .set_memory(Some(memory))
+            .set_cpu(Some(cpu))
+            .set_pids(Some(pids));
+        let settings = settings(&resources);
+        let settings: Vec<String> = settings.iter().map(|(f, v)| format!("{f} {v}")).collect();
+        assert_eq!(
+            settings,
+            [
+                "memory.max 100",
+                "memory.swap.max 50",
+                "cpu.max 50000 100000",
+                "pids.max max"
+            ]
+        );
+    }
+
+    #[test]
+    fn flat_files_are_read_by_their_keys() {
+        assert_eq!(keyed("populated 1\nfrozen 0\n", "frozen"), Some(0));
+        assert_eq!(keyed("populated 1\n", "frozen"), None);
+        let stat = "254:0 rbytes=10 wbytes=2 rios=1\n254:16 rbytes=5 wbytes=1 rios=1\n";
+        assert_eq!(io_bytes(stat), (15, 3));
+    }
+
+    #[test]
+    fn a_directory_that_is_no_cgroup_is_refused() {
+        assert!(Cgroup::open(Path::new("/tmp")).is_err());
     }
 }

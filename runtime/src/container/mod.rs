@@ -3,5 +3,20 @@
 //! Parse → plan → execute: [`plan`] decides and touches nothing, the zygote's child executes and
 //! decides nothing. Images, networks, logs and restart policies are unknown here.
 
+pub mod capabilities;
 pub mod cgroup;
+pub mod child;
 pub mod defaults;
+pub mod devices;
+pub mod failure;
+pub mod masks;
+pub mod mounts;
+pub mod namespaces;
+pub mod operation;
+pub mod plan;
+mod process;
+mod rootfs;
+pub mod seccomp;
+pub mod seccomp_profile;
+mod terminal;
+pub mod user;

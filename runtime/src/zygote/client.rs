@@ -2,21 +2,33 @@
 //!
 //! Never clones by itself, and leaves nothing behind when a start fails: no cgroup, no process.
 
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use super::{CreateRequest, Error, ExecRequest, Failure};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+use super::{
+    Answer, CreateRequest, Error, ExecRequest, MAGIC, Request, RequestKind, Role, Stdio, wire,
+};
 use crate::container::cgroup::Cgroup;
+use crate::container::child::Report;
+use crate::container::plan::Plan;
+
+/// No line on a status pipe is longer.
+const MAX_REPORT: usize = 64 << 10;
 
 /// A way to the zygote. Cheap to clone; each request is its own connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    #[allow(dead_code)]
     socket: PathBuf,
 }
 
-/// A container that is set up and waits just before its exec. Dropped unstarted, its process exits
-/// and its cgroup is left to [`Created::cancel`].
+/// A container that is set up and waits just before its exec. Dropped, its process exits unstarted
+/// and its cgroup is removed, if still here.
 #[derive(Debug)]
 pub struct Created {
     /// Process id of its main process.
@@ -25,8 +37,10 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// Master of its terminal, with [`super::Stdio::Terminal`].
     pub terminal: Option<OwnedFd>,
-    /// Its cgroup.
-    pub cgroup: Option<Cgroup>,
+    id: String,
+    start: Option<OwnedFd>,
+    status: Receiver,
+    cgroup: Unstarted,
 }
 
 /// A process that was started in a running container.
@@ -34,8 +48,12 @@ pub struct Created {
 pub struct ExecSession {
     /// Process id as seen from here.
     pub pid: u32,
+    /// pidfd of that process, close-on-exec.
+    pub pidfd: OwnedFd,
     /// Master of its terminal, with [`super::Stdio::Terminal`].
     pub terminal: Option<OwnedFd>,
+    exit: Receiver,
+    status: Option<ExecStatus>,
 }
 
 /// How an exec session ended (wait(2)).
@@ -59,6 +77,18 @@ impl ExecStatus {
     }
 }
 
+/// The cgroup of a container that has not started: removed unless it is taken.
+#[derive(Debug)]
+struct Unstarted(Option<Cgroup>);
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        if let Some(cgroup) = &self.0 {
+            cgroup.remove_now();
+        }
+    }
+}
+
 impl Client {
     /// A client of the zygote that listens at `socket`.
     #[must_use]
@@ -73,7 +103,55 @@ impl Client {
     /// # Errors
     /// The step that failed. Nothing is left behind then.
     pub async fn create(&self, request: CreateRequest) -> Result<Created, Error> {
-        Err(Error::Died { id: request.id })
+        let id = request.id;
+        let plan = Plan::create(&request.spec, &request.rootfs, request.cgroup.is_some());
+        let plan = plan.map_err(|reason| Error::Spec {
+            id: id.clone(),
+            reason,
+        })?;
+        let linux = request.spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        let placement = request.cgroup.as_ref();
+        let cgroup = placement.map(|placement| Cgroup::create(placement, resources));
+        let cgroup = cgroup.transpose().map_err(|source| Error::Cgroup {
+            id: id.clone(),
+            source,
+        })?;
+        let cgroup = Unstarted(cgroup);
+        let broken = |source| self.broken(source);
+        let (start_read, start) = close_on_exec_pipe().map_err(broken)?;
+        let (status, status_write) = close_on_exec_pipe().map_err(broken)?;
+        let mut parcel = Parcel::default();
+        parcel.add(Role::Status, status_write);
+        parcel.add(Role::Start, start_read);
+        let console = parcel.add_stdio(request.stdio, &plan).map_err(broken)?;
+        if let Some(cgroup) = &cgroup.0 {
+            let directory = cgroup.directory().try_clone_to_owned().map_err(broken)?;
+            parcel.add(Role::Cgroup, directory);
+        }
+        let (pid, pidfd) = self.request(&id, RequestKind::Create, plan, parcel).await?;
+        let mut status = Receiver::from_owned_fd(status).map_err(broken)?;
+        match next_report(&mut status).await.map_err(broken)? {
+            Some(Report::Ready) => {}
+            Some(Report::Failed(failure)) => {
+                died(&pidfd).await;
+                return Err(Error::Failed { id, failure });
+            }
+            Some(Report::Exited(_)) | None => {
+                died(&pidfd).await;
+                return Err(Error::Died { id });
+            }
+        }
+        let terminal = receive_terminal(console).map_err(broken)?;
+        Ok(Created {
+            pid,
+            pidfd,
+            terminal,
+            id,
+            start: Some(start),
+            status,
+            cgroup,
+        })
     }
 
     /// Starts a process in a running container and waits until it has exec'ed.
@@ -81,36 +159,243 @@ impl Client {
     /// # Errors
     /// The step that failed, e.g. that the program was not found.
     pub async fn exec(&self, request: ExecRequest) -> Result<ExecSession, Error> {
-        let _ = request;
-        Err(Error::Failed {
-            id: String::new(),
-            failure: Failure {
-                operation: "exec".into(),
-                path: String::new(),
-                errno: 0,
-                reason: String::new(),
-            },
+        let id = request.id;
+        let plan = Plan::exec(&request.spec, &request.process);
+        let plan = plan.map_err(|reason| Error::Spec {
+            id: id.clone(),
+            reason,
+        })?;
+        let broken = |source| self.broken(source);
+        let (status, status_write) = close_on_exec_pipe().map_err(broken)?;
+        let (exit, exit_write) = close_on_exec_pipe().map_err(broken)?;
+        let mut parcel = Parcel::default();
+        parcel.add(Role::Status, status_write);
+        parcel.add(Role::Exit, exit_write);
+        parcel.add(Role::Container, request.pidfd);
+        let console = parcel.add_stdio(request.stdio, &plan).map_err(broken)?;
+        if let Some(path) = &request.cgroup {
+            let cgroup = Cgroup::open(path).map_err(broken)?;
+            let directory = cgroup.directory().try_clone_to_owned().map_err(broken)?;
+            parcel.add(Role::Cgroup, directory);
+        }
+        let (pid, pidfd) = self.request(&id, RequestKind::Exec, plan, parcel).await?;
+        let mut status = Receiver::from_owned_fd(status).map_err(broken)?;
+        match next_report(&mut status).await.map_err(broken)? {
+            None => {}
+            Some(Report::Failed(failure)) => return Err(Error::Failed { id, failure }),
+            Some(_) => return Err(Error::Died { id }),
+        }
+        Ok(ExecSession {
+            pid,
+            pidfd,
+            terminal: receive_terminal(console).map_err(broken)?,
+            exit: Receiver::from_owned_fd(exit).map_err(broken)?,
+            status: None,
         })
+    }
+
+    fn broken(&self, source: io::Error) -> Error {
+        Error::Zygote {
+            socket: self.socket.display().to_string(),
+            source,
+        }
+    }
+
+    /// Sends a request and waits for its answer, off the async threads.
+    async fn request(
+        &self,
+        id: &str,
+        kind: RequestKind,
+        plan: Plan,
+        parcel: Parcel,
+    ) -> Result<(u32, OwnedFd), Error> {
+        let socket = self.socket.clone();
+        let asked = move || {
+            let request = Request {
+                kind,
+                plan,
+                fds: parcel.roles,
+            };
+            ask(&socket, &request, &parcel.fds)
+        };
+        let answered = tokio::task::spawn_blocking(asked).await;
+        let answered = answered.map_err(|error| self.broken(io::Error::other(error)))?;
+        let (answer, pidfd) = answered.map_err(|source| self.broken(source))?;
+        match (answer, pidfd) {
+            (Answer::Cloned { pid }, Some(pidfd)) => Ok((pid, pidfd)),
+            (Answer::Cloned { .. }, None) => {
+                Err(self.broken(io::Error::other("answered without a pidfd")))
+            }
+            (Answer::Failed(failure), _) => Err(Error::Failed {
+                id: id.into(),
+                failure,
+            }),
+        }
     }
 }
 
 impl Created {
-    /// Lets the process exec, and waits until it has. Its cgroup and terminal have to be taken
-    /// before (`Option::take`).
+    /// Its cgroup.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.0.as_ref()
+    }
+
+    /// Lets the process exec, and waits until it has. What is left is its cgroup, for whoever
+    /// watches over it now.
     ///
     /// # Errors
-    /// Why the exec failed; the process has exited then, and its cgroup is removed if still here.
-    pub async fn start(self) -> Result<(), Error> {
-        Ok(())
+    /// Why the exec failed; the process has exited then, and its cgroup is removed.
+    pub async fn start(mut self) -> Result<Option<Cgroup>, Error> {
+        if let Some(start) = self.start.take() {
+            // A child that has died meanwhile is told by its status pipe.
+            let _ = rustix::io::write(&start, b"s");
+        }
+        let id = self.id.clone();
+        let reported = next_report(&mut self.status).await;
+        match reported {
+            Ok(None) => Ok(self.cgroup.0.take()),
+            Ok(Some(Report::Failed(failure))) => {
+                died(&self.pidfd).await;
+                Err(Error::Failed { id, failure })
+            }
+            Ok(Some(_)) => Err(Error::Died { id }),
+            Err(source) => Err(Error::Zygote {
+                socket: format!("status pipe of {id}"),
+                source,
+            }),
+        }
     }
 
     /// Gives up the start: the process exits unstarted, and the cgroup is removed.
-    pub async fn cancel(self) {}
+    pub async fn cancel(mut self) {
+        self.start = None;
+        died(&self.pidfd).await;
+        if let Some(cgroup) = self.cgroup.0.take() {
+            // Nobody is left in it; what the kernel still says is not the caller's to mend.
+            let _ = cgroup.remove().await;
+        }
+    }
 }
 
 impl ExecSession {
-    /// Waits for its end. `None`: the container was killed with it, and no status is known.
+    /// Waits for its end. `None`: the helper was killed with the zygote, and no status is known.
     pub async fn wait(&mut self) -> Option<ExecStatus> {
-        None
+        if self.status.is_none()
+            && let Ok(Some(Report::Exited(status))) = next_report(&mut self.exit).await
+        {
+            self.status = Some(status);
+        }
+        self.status
+    }
+}
+
+/// The descriptors of a request and what they are for.
+#[derive(Default)]
+struct Parcel {
+    roles: Vec<Role>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Parcel {
+    fn add(&mut self, role: Role, fd: OwnedFd) {
+        self.roles.push(role);
+        self.fds.push(fd);
+    }
+
+    /// Adds the streams; with a terminal, returns the socket on which its master arrives.
+    fn add_stdio(&mut self, stdio: Stdio, plan: &Plan) -> io::Result<Option<OwnedFd>> {
+        match (stdio, plan.terminal) {
+            (
+                Stdio::Streams {
+                    stdin,
+                    stdout,
+                    stderr,
+                },
+                false,
+            ) => {
+                for stream in [stdin, stdout, stderr] {
+                    self.add(Role::Stdio, stream);
+                }
+                Ok(None)
+            }
+            (Stdio::Terminal, true) => {
+                let (ours, theirs) = rustix::net::socketpair(
+                    AddressFamily::UNIX,
+                    SocketType::SEQPACKET,
+                    SocketFlags::CLOEXEC,
+                    None,
+                )?;
+                self.add(Role::Console, theirs);
+                Ok(Some(ours))
+            }
+            (_, terminal) => {
+                let text = format!("process.terminal is {terminal}, and the streams are not");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+            }
+        }
+    }
+}
+
+fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}
+
+fn ask(socket: &Path, request: &Request, fds: &[OwnedFd]) -> io::Result<(Answer, Option<OwnedFd>)> {
+    let connection = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::net::connect(&connection, &SocketAddrUnix::new(socket)?)?;
+    let body = wire::body(request)?;
+    let mut all: Vec<BorrowedFd<'_>> = vec![body.as_fd()];
+    all.extend(fds.iter().map(AsFd::as_fd));
+    wire::send(connection.as_fd(), MAGIC, &all)?;
+    let (bytes, mut received) = wire::receive(connection.as_fd())?;
+    if bytes.is_empty() {
+        return Err(io::Error::other("closed the connection without an answer"));
+    }
+    Ok((serde_json::from_slice(&bytes)?, received.pop()))
+}
+
+/// The next line on a status pipe, `None` at its end.
+async fn next_report(pipe: &mut Receiver) -> io::Result<Option<Report>> {
+    let mut line = Vec::new();
+    loop {
+        // The writer sends nothing after a line before it is asked to: byte-wise reads lose nothing.
+        match pipe.read_u8().await {
+            Ok(b'\n') => return Ok(Some(serde_json::from_slice(&line)?)),
+            Ok(byte) if line.len() < MAX_REPORT => line.push(byte),
+            Ok(_) => return Err(io::Error::other("a report that does not end")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The child has sent the master before it reported: it is there, or it never comes.
+fn receive_terminal(console: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    let Some(console) = console else {
+        return Ok(None);
+    };
+    let (_, mut fds) = wire::receive(console.as_fd())?;
+    match fds.pop() {
+        Some(master) => Ok(Some(master)),
+        None => Err(io::Error::other("no terminal was sent")),
+    }
+}
+
+/// Waits until the process that `pidfd` names has exited.
+async fn died(pidfd: &OwnedFd) {
+    let Ok(copy) = pidfd.try_clone() else {
+        return;
+    };
+    // Owned descriptors never close under the reactor, which is what the deprecation is about.
+    #[allow(deprecated)]
+    if let Ok(ready) = tokio::io::unix::AsyncFd::with_interest(copy, tokio::io::Interest::READABLE)
+    {
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), ready.readable()).await;
     }
 }

@@ -5,14 +5,18 @@
 
 pub mod client;
 pub mod server;
+mod session;
+pub(crate) mod wire;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{Process, Spec};
 
-use crate::container::cgroup::Placement;
+use crate::container::cgroup::{self, Placement};
+use crate::container::plan::Plan;
 
+pub use crate::container::failure::Failure;
 pub use client::{Client, Created, ExecSession, ExecStatus};
 
 /// A container to create.
@@ -69,6 +73,8 @@ pub enum Stdio {
 /// A process to start in a running container.
 #[derive(Debug)]
 pub struct ExecRequest {
+    /// The container's id, for error messages.
+    pub id: String,
     /// pidfd of the container's main process.
     pub pidfd: OwnedFd,
     /// The spec that the container was created from: namespaces and seccomp filter.
@@ -79,20 +85,6 @@ pub struct ExecRequest {
     pub cgroup: Option<PathBuf>,
     /// Its standard streams.
     pub stdio: Stdio,
-}
-
-/// What failed: which operation, on which path, with which error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
-#[error("{operation}{}{}: {reason}", if path.is_empty() { "" } else { " " }, path)]
-pub struct Failure {
-    /// The kernel operation or the plan's step, e.g. `move_mount`.
-    pub operation: String,
-    /// The path or name that it was about, else empty.
-    pub path: String,
-    /// `errno`, 0 when the kernel was not the one to refuse.
-    pub errno: i32,
-    /// The error in words.
-    pub reason: String,
 }
 
 /// Why a request to the zygote failed.
@@ -115,14 +107,12 @@ pub enum Error {
         reason: String,
     },
     /// The cgroup could not be made or limited.
-    #[error("container {id}: cgroup {path}: {source}")]
+    #[error("container {id}: {source}")]
     Cgroup {
         /// The container.
         id: String,
-        /// The file or directory.
-        path: String,
-        /// What the kernel said.
-        source: std::io::Error,
+        /// The file and what the kernel said.
+        source: cgroup::Error,
     },
     /// The set-up, or the exec of its program, failed; nothing is left of it.
     #[error("container {id}: {failure}")]
@@ -138,4 +128,61 @@ pub enum Error {
         /// The container.
         id: String,
     },
+}
+
+/// What a request's datagram carries first, its body's descriptor.
+pub(crate) const MAGIC: &[u8] = b"SKEG-ZYGOTE-1";
+
+/// What is asked of the zygote: the body of a request.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Request {
+    /// What to do with the plan.
+    pub kind: RequestKind,
+    /// What to execute.
+    pub plan: Plan,
+    /// What the descriptors after the body's are for, in order.
+    pub fds: Vec<Role>,
+}
+
+/// What to do with a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RequestKind {
+    /// Clone a container as a child of the zygote's parent.
+    Create,
+    /// Start a process in a container.
+    Exec,
+}
+
+/// What a descriptor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// The child's reports.
+    Status,
+    /// The byte that lets it exec.
+    Start,
+    /// Standard input, then output, then error.
+    Stdio,
+    /// Where the terminal's master is sent.
+    Console,
+    /// The cgroup's directory.
+    Cgroup,
+    /// The pidfd of the container to join.
+    Container,
+    /// Where the end of an exec'ed process is reported.
+    Exit,
+}
+
+/// The zygote's answer, with the pidfd when there is one.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Answer {
+    /// Cloned.
+    Cloned {
+        /// The child as the zygote sees it.
+        pid: u32,
+    },
+    /// Not cloned.
+    Failed(Failure),
 }

@@ -3,7 +3,24 @@
 //! Never starts a thread, never logs between clone and exec, and serves only root.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use sys::clone3::{Cloned, clone3};
+
+use super::{Answer, MAGIC, Request, RequestKind, Role, session, wire};
+use crate::container::child::{self, Child};
+use crate::container::failure::{Doing, Failure};
+
+/// `CLONE_PARENT` (clone(2)).
+const CLONE_PARENT: u64 = 0x8000;
+/// A client that has connected sends its request at once.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves requests on a `SOCK_SEQPACKET` socket at `socket` until the process is killed; tells
 /// `NOTIFY_SOCKET` when it listens.
@@ -11,6 +28,156 @@ use std::path::Path;
 /// # Errors
 /// When it cannot listen. It must be called before the process has a second thread.
 pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
-    let _ = socket;
-    Err(io::ErrorKind::Unsupported.into())
+    let listener = listen(socket)?;
+    rustix::process::chdir("/")?;
+    // Exec helpers are reaped by the kernel: their end is reported on their own pipe.
+    sys::child::ignore_children();
+    notify_ready()?;
+    loop {
+        let accepted = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC);
+        let connection = match accepted {
+            Ok(connection) => connection,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Err(error) = serve_one(&listener, connection) {
+            eprintln!("zygote: {error}");
+        }
+    }
+}
+
+fn listen(path: &Path) -> io::Result<OwnedFd> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let bound = rustix::net::bind(&socket, &SocketAddrUnix::new(path)?);
+    rustix::process::umask(before);
+    bound?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket)
+}
+
+/// sd_notify(3): one datagram, to a path or an abstract name.
+fn notify_ready() -> io::Result<()> {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let bytes = name.as_encoded_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(Path::new(&name))?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)?;
+    Ok(())
+}
+
+fn serve_one(listener: &OwnedFd, connection: OwnedFd) -> io::Result<()> {
+    for timeout in [Timeout::Recv, Timeout::Send] {
+        set_socket_timeout(&connection, timeout, Some(PATIENCE))?;
+    }
+    let uid = wire::peer_uid(connection.as_fd())?;
+    if uid != 0 {
+        return Err(io::Error::other(format!("user {uid} refused: root only")));
+    }
+    let (request, fds) = receive(&connection)?;
+    let _ = listener;
+    match request.kind {
+        RequestKind::Create => create(&connection, &request, fds),
+        RequestKind::Exec => session::exec(connection, &request, fds),
+    }
+}
+
+fn receive(connection: &OwnedFd) -> io::Result<(Request, Descriptors)> {
+    let (bytes, mut fds) = wire::receive(connection.as_fd())?;
+    if bytes != MAGIC || fds.is_empty() {
+        return Err(io::Error::other(
+            "expected a request of this protocol's version",
+        ));
+    }
+    let request: Request = wire::read_body(fds.remove(0))?;
+    if request.fds.len() != fds.len() {
+        return Err(io::Error::other("as many roles as descriptors are needed"));
+    }
+    let descriptors = Descriptors(request.fds.iter().copied().zip(fds).collect());
+    Ok((request, descriptors))
+}
+
+/// A request's descriptors by their roles.
+pub(super) struct Descriptors(Vec<(Role, OwnedFd)>);
+
+impl Descriptors {
+    /// Takes the first of this role.
+    pub(super) fn take(&mut self, role: Role) -> Option<OwnedFd> {
+        let at = self.0.iter().position(|(known, _)| *known == role)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Takes what a child needs, all of it numbered past the standard streams.
+    pub(super) fn into_child(mut self, env: &[String]) -> Result<Child, Failure> {
+        let mut stdio = Vec::new();
+        while let Some(stream) = self.take(Role::Stdio) {
+            // dup2 of one must not close the next.
+            let moved = sys::child::out_of_the_way(stream.as_fd()).doing("fcntl", "stdio")?;
+            stdio.push(moved);
+        }
+        let status = self.take(Role::Status);
+        let status = status.ok_or_else(|| Failure::refused("request", "", "no status pipe"))?;
+        Ok(Child {
+            stdio,
+            status: sys::child::out_of_the_way(status.as_fd()).doing("fcntl", "status")?,
+            start: self.take(Role::Start),
+            console: self.take(Role::Console),
+            env: env.to_vec(),
+        })
+    }
+}
+
+/// Sends the answer to a request.
+pub(super) fn answer(
+    connection: &OwnedFd,
+    answer: &Answer,
+    pidfd: Option<&OwnedFd>,
+) -> io::Result<()> {
+    let fds: Vec<_> = pidfd.iter().map(|pidfd| pidfd.as_fd()).collect();
+    wire::send(connection.as_fd(), &serde_json::to_vec(answer)?, &fds)?;
+    Ok(())
+}
+
+fn create(connection: &OwnedFd, request: &Request, mut fds: Descriptors) -> io::Result<()> {
+    let cgroup = fds.take(Role::Cgroup);
+    let plan = &request.plan;
+    let flags = plan
+        .namespaces
+        .iter()
+        .fold(CLONE_PARENT, |flags, one| flags | one.clone_flag());
+    let cloned = clone3(flags, cgroup.as_ref().map(AsFd::as_fd));
+    match cloned {
+        Ok(Cloned::Child) => {
+            drop(cgroup);
+            become_child(plan, fds)
+        }
+        Ok(Cloned::Parent { pid, pidfd }) => {
+            answer(connection, &Answer::Cloned { pid }, Some(&pidfd))
+        }
+        Err(error) => {
+            let failure = Failure::kernel("clone3", "", error);
+            answer(connection, &Answer::Failed(failure), None)
+        }
+    }
+}
+
+/// The cloned process: executes the plan, never returns.
+pub(super) fn become_child(plan: &crate::container::plan::Plan, fds: Descriptors) -> ! {
+    match fds.into_child(&plan.env) {
+        Ok(child) => child::run(&plan.operations, child),
+        Err(_) => sys::child::exit_now(127),
+    }
 }

@@ -1,0 +1,322 @@
+//! The child's side of a start: executes a plan's operations, one after the other, up to the exec.
+//!
+//! It decides nothing, logs nothing, and never returns: it becomes the program, or reports and exits.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use super::devices::{self, Node};
+use super::failure::{Doing, Failure};
+use super::operation::Operation;
+use super::terminal::{self, Terminal};
+use super::{masks, mounts, namespaces, process, rootfs, seccomp, user};
+
+/// What a child says on its status pipe, one JSON line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// Set up, and waiting for the start. The pipe's end, by close-on-exec, is the exec.
+    Ready,
+    /// The step that failed; the child has exited.
+    Failed(Failure),
+    /// How a process in a container ended.
+    Exited(crate::zygote::ExecStatus),
+}
+
+/// What a child is given: everything else is in the plan.
+pub(crate) struct Child {
+    /// Standard input, output and error; empty with a terminal.
+    pub stdio: Vec<OwnedFd>,
+    /// Where reports go.
+    pub status: OwnedFd,
+    /// Where the byte comes from.
+    pub start: Option<OwnedFd>,
+    /// Where the terminal's master goes.
+    pub console: Option<OwnedFd>,
+    /// The program's environment, to which `HOME` is added when it is missing.
+    pub env: Vec<String>,
+}
+
+/// What the operations build on each other.
+#[derive(Default)]
+struct State {
+    root: Option<OwnedFd>,
+    pivoted: bool,
+    procfs: Option<OwnedFd>,
+    terminal: Option<Terminal>,
+    program: String,
+}
+
+/// Executes the operations; does not come back.
+pub(crate) fn run(operations: &[Operation], mut child: Child) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        prepare(&mut child)?;
+        let mut state = State::default();
+        operations
+            .iter()
+            .try_for_each(|operation| state.execute(operation, &mut child))
+    }));
+    let failure = match outcome {
+        Ok(Ok(())) => Failure::refused("execve", "", "the plan has none"),
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::refused("set-up", "", "a defect of the runtime: it panicked"),
+    };
+    report(&child.status, &Report::Failed(failure));
+    sys::child::exit_now(127)
+}
+
+/// Writes one report; nobody left to read it is no reason to stop.
+pub(crate) fn report(status: &OwnedFd, report: &Report) {
+    let Ok(mut line) = serde_json::to_vec(report) else {
+        return;
+    };
+    line.push(b'\n');
+    let mut rest = line.as_slice();
+    while !rest.is_empty() {
+        match rustix::io::write(status, rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn prepare(child: &mut Child) -> Result<(), Failure> {
+    sys::child::default_signals();
+    // Everything else that the zygote had open closes at the exec.
+    sys::child::close_on_exec_from(3).doing("close_range", "")?;
+    for (stream, standard) in child.stdio.drain(..).zip(0..3) {
+        sys::child::as_standard(stream.as_fd(), standard).doing("dup2", standard.to_string())?;
+    }
+    // The operations give exact modes.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    Ok(())
+}
+
+impl State {
+    fn root(&mut self) -> Result<&OwnedFd, Failure> {
+        if self.root.is_none() {
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let root =
+                rustix::fs::open("/", flags, rustix::fs::Mode::empty()).doing("open", "/")?;
+            self.root = Some(root);
+        }
+        self.root
+            .as_ref()
+            .ok_or_else(|| Failure::refused("open", "/", "no root"))
+    }
+
+    fn procfs(&mut self) -> Result<&OwnedFd, Failure> {
+        if self.procfs.is_none() {
+            self.procfs = Some(process::private_procfs()?);
+        }
+        self.procfs
+            .as_ref()
+            .ok_or_else(|| Failure::refused("fsmount", "proc", "no procfs"))
+    }
+
+    fn execute(&mut self, operation: &Operation, child: &mut Child) -> Result<(), Failure> {
+        match operation {
+            Operation::Setns { namespace, path } => namespaces::join(*namespace, path),
+            Operation::Unshare { namespace } => namespaces::unshare(*namespace),
+            Operation::Setsid => rustix::process::setsid().map(drop).doing("setsid", ""),
+            Operation::SessionKeyring => {
+                // Without keys in the kernel, or none left for root, there is nothing to share.
+                let _ = sys::child::join_new_session_keyring();
+                Ok(())
+            }
+            Operation::OomScoreAdj { value } => {
+                let path = "self/oom_score_adj";
+                let procfs = self.procfs()?.as_fd();
+                process::write_procfs(procfs, path, &value.to_string())
+            }
+            Operation::RootPropagation { propagation } => {
+                rootfs::set_root_propagation(*propagation)
+            }
+            Operation::Overlay {
+                lower,
+                upper,
+                work,
+                at,
+            } => {
+                self.root = Some(rootfs::overlay_root(lower, upper, work, at)?);
+                Ok(())
+            }
+            Operation::BindRoot { source } => {
+                self.root = Some(rootfs::bind_root(source)?);
+                Ok(())
+            }
+            Operation::Mount {
+                fstype,
+                source,
+                target,
+                attributes,
+                data,
+            } => mounts::mount(
+                self.root()?.as_fd(),
+                fstype,
+                source,
+                target,
+                attributes,
+                data,
+            ),
+            Operation::Bind {
+                source,
+                target,
+                recursive,
+                attributes,
+            } => mounts::bind(self.root()?.as_fd(), source, target, *recursive, attributes),
+            Operation::Mknod {
+                path,
+                kind,
+                major,
+                minor,
+                mode,
+                uid,
+                gid,
+            } => {
+                let node = Node {
+                    path,
+                    kind: *kind,
+                    major: *major,
+                    minor: *minor,
+                    mode: *mode,
+                    uid: *uid,
+                    gid: *gid,
+                };
+                devices::mknod(self.root()?.as_fd(), &node)
+            }
+            Operation::Symlink { target, link } => {
+                devices::symlink(self.root()?.as_fd(), target, link)
+            }
+            Operation::Terminal { rows, columns } => self.open_terminal(*rows, *columns, child),
+            Operation::MaskPath { path } => masks::mask(self.root()?.as_fd(), path),
+            Operation::ReadonlyPath { path } => masks::make_readonly(self.root()?.as_fd(), path),
+            Operation::PivotRoot => {
+                rootfs::pivot_into(self.root()?.as_fd())?;
+                self.pivoted = true;
+                Ok(())
+            }
+            Operation::ReadonlyRoot => rootfs::make_readonly(self.root()?.as_fd()),
+            Operation::Sysctl { key, value } => {
+                process::write_procfs(self.procfs()?.as_fd(), &process::sysctl_path(key), value)
+            }
+            Operation::Sethostname { name } => {
+                rustix::system::sethostname(name.as_bytes()).doing("sethostname", name)
+            }
+            Operation::Setdomainname { name } => {
+                rustix::system::setdomainname(name.as_bytes()).doing("setdomainname", name)
+            }
+            Operation::Setrlimit {
+                resource,
+                soft,
+                hard,
+            } => process::set_limit(resource, *soft, *hard),
+            Operation::MakeCwd { path } => process::make_directory(self.root()?.as_fd(), path),
+            Operation::NoNewPrivs => {
+                rustix::thread::set_no_new_privs(true).doing("prctl no_new_privs", "")
+            }
+            Operation::Credentials { user, capabilities } => {
+                self.take_credentials(user, capabilities, child)
+            }
+            Operation::Umask { mask } => {
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(*mask));
+                Ok(())
+            }
+            Operation::Chdir { path } => process::change_directory(path),
+            Operation::FindProgram { name } => {
+                self.program = process::find_program(name, &child.env)?;
+                Ok(())
+            }
+            Operation::AwaitStart => self.await_start(child),
+            Operation::Seccomp { filter, flags } => seccomp::load(filter, *flags),
+            Operation::Execve { args } => self.execve(args, child),
+        }
+    }
+
+    fn open_terminal(&mut self, rows: u16, columns: u16, child: &mut Child) -> Result<(), Failure> {
+        let fresh = !self.pivoted && self.root.is_some();
+        let root = self.root()?.as_fd();
+        let terminal = terminal::open(root, rows, columns)?;
+        if fresh {
+            terminal::mount_console(root, &terminal)?;
+        }
+        terminal::take(&terminal)?;
+        if let Some(console) = child.console.take() {
+            crate::zygote::wire::send(console.as_fd(), b"console", &[terminal.master.as_fd()])
+                .doing("sendmsg", "console")?;
+        }
+        self.terminal = Some(terminal);
+        Ok(())
+    }
+
+    fn take_credentials(
+        &mut self,
+        choice: &user::UserChoice,
+        capabilities: &super::capabilities::Sets,
+        child: &mut Child,
+    ) -> Result<(), Failure> {
+        let passwd = process::read_in_root("/etc/passwd")?;
+        let group = match choice.name {
+            Some(_) => process::read_in_root("/etc/group")?,
+            None => String::new(),
+        };
+        let user = choice.resolve(&passwd, &group)?;
+        match self.terminal.take() {
+            Some(terminal) => terminal::give_to(&terminal, user.uid)?,
+            None => process::own_standard_streams(user.uid),
+        }
+        if !child
+            .env
+            .iter()
+            .any(|variable| variable.starts_with("HOME="))
+        {
+            child.env.push(format!("HOME={}", user.home));
+        }
+        user::become_user(&user, capabilities)
+    }
+
+    fn await_start(&mut self, child: &mut Child) -> Result<(), Failure> {
+        // Descriptors that lead out of the root must not outlive the wait.
+        self.root = None;
+        self.procfs = None;
+        let Some(start) = child.start.take() else {
+            return Ok(());
+        };
+        report(&child.status, &Report::Ready);
+        let mut byte = [0u8];
+        loop {
+            match rustix::io::read(&start, &mut byte) {
+                Ok(1) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                // The engine has gone: nobody will ever know this container.
+                Ok(_) | Err(_) => sys::child::exit_now(0),
+            }
+        }
+    }
+
+    fn execve(&mut self, args: &[String], child: &Child) -> Result<(), Failure> {
+        let program = self.program.as_str();
+        let text = |text: &str| {
+            CString::new(text)
+                .map_err(|_| Failure::refused("execve", program, "a NUL in its texts"))
+        };
+        let path = text(program)?;
+        let args: Vec<CString> = args.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?;
+        let env: Vec<CString> = child
+            .env
+            .iter()
+            .map(|variable| text(variable))
+            .collect::<Result<_, _>>()?;
+        match nix::unistd::execve(&path, &args, &env) {
+            Ok(never) => match never {},
+            Err(error) => Err(Failure::kernel(
+                "execve",
+                program,
+                std::io::Error::from_raw_os_error(error as i32),
+            )),
+        }
+    }
+}

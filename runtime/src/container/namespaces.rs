@@ -1,0 +1,115 @@
+//! Namespaces: the kinds that a container has, their clone flags, and joining existing ones.
+//!
+//! User and time namespaces are refused by name until they are supported.
+
+use std::fmt;
+use std::os::fd::AsFd;
+
+use oci_spec::runtime::LinuxNamespaceType;
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags};
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Doing, Failure};
+
+/// A kind of namespace, named as in `/proc/PID/ns`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Mounts.
+    Mnt,
+    /// Host name and domain.
+    Uts,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Process ids.
+    Pid,
+    /// Network.
+    Net,
+    /// cgroup root.
+    Cgroup,
+}
+
+impl Namespace {
+    /// The `CLONE_NEW*` flag (clone(2)).
+    #[must_use]
+    pub fn clone_flag(self) -> u64 {
+        self.unshare_flag().bits().into()
+    }
+
+    fn unshare_flag(self) -> UnshareFlags {
+        match self {
+            Self::Mnt => UnshareFlags::NEWNS,
+            Self::Uts => UnshareFlags::NEWUTS,
+            Self::Ipc => UnshareFlags::NEWIPC,
+            Self::Pid => UnshareFlags::NEWPID,
+            Self::Net => UnshareFlags::NEWNET,
+            Self::Cgroup => UnshareFlags::NEWCGROUP,
+        }
+    }
+
+    fn link_type(self) -> LinkNameSpaceType {
+        match self {
+            Self::Mnt => LinkNameSpaceType::Mount,
+            Self::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
+            Self::Ipc => LinkNameSpaceType::InterProcessCommunication,
+            Self::Pid => LinkNameSpaceType::ProcessID,
+            Self::Net => LinkNameSpaceType::Network,
+            Self::Cgroup => LinkNameSpaceType::ControlGroup,
+        }
+    }
+
+    /// The kind that a spec names, or why it is refused.
+    ///
+    /// # Errors
+    /// The reason, for user and time namespaces.
+    pub fn from_spec(kind: LinuxNamespaceType) -> Result<Self, String> {
+        Ok(match kind {
+            LinuxNamespaceType::Mount => Self::Mnt,
+            LinuxNamespaceType::Uts => Self::Uts,
+            LinuxNamespaceType::Ipc => Self::Ipc,
+            LinuxNamespaceType::Pid => Self::Pid,
+            LinuxNamespaceType::Network => Self::Net,
+            LinuxNamespaceType::Cgroup => Self::Cgroup,
+            other => return Err(format!("linux.namespaces: {other} is not supported yet")),
+        })
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mnt => "mnt",
+            Self::Uts => "uts",
+            Self::Ipc => "ipc",
+            Self::Pid => "pid",
+            Self::Net => "net",
+            Self::Cgroup => "cgroup",
+        })
+    }
+}
+
+/// Joins the namespace that the file at `path` names (setns(2)).
+pub(crate) fn join(namespace: Namespace, path: &str) -> Result<(), Failure> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).doing("open", path)?;
+    rustix::thread::move_into_link_name_space(file.as_fd(), Some(namespace.link_type()))
+        .doing("setns", path)
+}
+
+/// Joins these namespaces of the process that `pidfd` names, all or none.
+pub(crate) fn join_process(
+    pidfd: std::os::fd::BorrowedFd<'_>,
+    namespaces: &[Namespace],
+) -> Result<(), Failure> {
+    let mask = namespaces
+        .iter()
+        .fold(0, |mask, namespace| mask | namespace.unshare_flag().bits());
+    let mask = ThreadNameSpaceType::from_bits_retain(mask);
+    rustix::thread::move_into_thread_name_spaces(pidfd, mask).doing("setns", "")
+}
+
+/// Leaves for a new namespace of this kind (unshare(2)).
+pub(crate) fn unshare(namespace: Namespace) -> Result<(), Failure> {
+    sys::child::unshare_namespace(namespace.clone_flag()).doing("unshare", namespace.to_string())
+}

@@ -1,0 +1,492 @@
+//! The plan: a spec turned into the ordered list of kernel operations that make the container.
+//!
+//! Pure: no file is read and no kernel asked. A field that is not supported is refused by its name,
+//! never passed over.
+
+use std::fmt;
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, Mount, Process, Spec};
+use serde::{Deserialize, Serialize};
+
+use super::capabilities::Sets;
+use super::mounts::{Options, Propagation};
+use super::namespaces::Namespace;
+use super::operation::Operation;
+use super::user::UserChoice;
+use super::{devices, seccomp};
+use crate::zygote::Rootfs;
+
+/// What the zygote executes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Namespaces that the clone makes; for an exec, those that are joined.
+    pub namespaces: Vec<Namespace>,
+    /// What the child does, in order.
+    pub operations: Vec<Operation>,
+    /// The program's environment.
+    pub env: Vec<String>,
+    /// Whether there is an [`Operation::Terminal`], which needs a place for the master.
+    pub terminal: bool,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.namespaces.iter().map(ToString::to_string).collect();
+        writeln!(f, "clone3 {}", names.join(" "))?;
+        self.operations
+            .iter()
+            .try_for_each(|operation| writeln!(f, "{operation}"))
+    }
+}
+
+impl Plan {
+    /// The plan of a container. `in_cgroup`: it gets a cgroup of its own, which filters devices.
+    ///
+    /// # Errors
+    /// The field that is wrong or not supported, and what would have been right.
+    pub fn create(spec: &Spec, rootfs: &Rootfs, in_cgroup: bool) -> Result<Self, String> {
+        refuse_unsupported(spec)?;
+        let linux = spec.linux().as_ref().ok_or("linux: missing")?;
+        let process = spec.process().as_ref().ok_or("process: missing")?;
+        let mut plan = Self {
+            env: process.env().clone().unwrap_or_default(),
+            terminal: process.terminal().unwrap_or(false),
+            ..Self::default()
+        };
+        plan.add_namespaces(linux)?;
+        plan.add_environment(process);
+        plan.add_root(spec, linux, rootfs)?;
+        plan.add_mounts(spec)?;
+        plan.add_devices(spec, linux)?;
+        plan.add_terminal(process);
+        plan.add_masks(linux);
+        plan.push(Operation::MakeCwd {
+            path: directory(process)?,
+        });
+        plan.push(Operation::PivotRoot);
+        if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
+            plan.push(Operation::ReadonlyRoot);
+        }
+        plan.add_names(spec, linux)?;
+        plan.add_process(process, linux, true)?;
+        let sets = Sets::from_spec(process.capabilities().as_ref());
+        if !in_cgroup && sets.bounding.has("MKNOD") {
+            return Err(
+                "process.capabilities: CAP_MKNOD without a cgroup of its own would reach \
+                        every device of the host"
+                    .into(),
+            );
+        }
+        Ok(plan)
+    }
+
+    /// The plan of another process in a container that was made from `spec`.
+    ///
+    /// # Errors
+    /// The field that is wrong or not supported, and what would have been right.
+    pub fn exec(spec: &Spec, process: &Process) -> Result<Self, String> {
+        let linux = spec.linux().as_ref().ok_or("linux: missing")?;
+        let mut plan = Self {
+            env: process.env().clone().unwrap_or_default(),
+            terminal: process.terminal().unwrap_or(false),
+            ..Self::default()
+        };
+        for namespace in linux.namespaces().iter().flatten() {
+            plan.namespaces.push(Namespace::from_spec(namespace.typ())?);
+        }
+        plan.add_environment(process);
+        plan.add_terminal(process);
+        plan.add_process(process, linux, false)?;
+        Ok(plan)
+    }
+
+    fn push(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+
+    fn add_namespaces(&mut self, linux: &Linux) -> Result<(), String> {
+        for namespace in linux.namespaces().iter().flatten() {
+            let kind = Namespace::from_spec(namespace.typ())?;
+            match (namespace.path(), kind) {
+                // The clone puts into the cgroup after it has made namespaces: too early for this.
+                (None, Namespace::Cgroup) => {}
+                (None, kind) => self.namespaces.push(kind),
+                (Some(path), Namespace::Net | Namespace::Ipc | Namespace::Uts) => {
+                    let path = text(path, "linux.namespaces.path")?;
+                    self.push(Operation::Setns {
+                        namespace: kind,
+                        path,
+                    });
+                }
+                (Some(_), kind) => {
+                    return Err(format!(
+                        "linux.namespaces: joining {kind} is not supported yet"
+                    ));
+                }
+            }
+        }
+        if !self.namespaces.contains(&Namespace::Mnt) {
+            return Err("linux.namespaces: a container needs a new mount namespace".into());
+        }
+        let cgroup = linux.namespaces().iter().flatten();
+        if cgroup
+            .filter(|namespace| namespace.path().is_none())
+            .any(|namespace| Namespace::from_spec(namespace.typ()) == Ok(Namespace::Cgroup))
+        {
+            let namespace = Namespace::Cgroup;
+            self.push(Operation::Unshare { namespace });
+        }
+        Ok(())
+    }
+
+    fn add_environment(&mut self, process: &Process) {
+        self.push(Operation::Setsid);
+        self.push(Operation::SessionKeyring);
+        if let Some(value) = process.oom_score_adj() {
+            self.push(Operation::OomScoreAdj { value });
+        }
+    }
+
+    fn add_root(&mut self, spec: &Spec, linux: &Linux, rootfs: &Rootfs) -> Result<(), String> {
+        let _ = spec;
+        let propagation = match linux.rootfs_propagation().as_deref() {
+            None | Some("" | "slave" | "rslave") => Propagation::Slave,
+            Some("private" | "rprivate") => Propagation::Private,
+            Some(other) => {
+                return Err(format!(
+                    "linux.rootfsPropagation: {other:?} is not supported, expected slave or private"
+                ));
+            }
+        };
+        self.push(Operation::RootPropagation { propagation });
+        self.push(match rootfs {
+            Rootfs::Directory(path) => Operation::BindRoot {
+                source: text(path, "root.path")?,
+            },
+            Rootfs::Overlay {
+                lower,
+                upper,
+                work,
+                at,
+            } => Operation::Overlay {
+                lower: lower
+                    .iter()
+                    .map(|path| text(path, "overlay lower"))
+                    .collect::<Result<_, _>>()?,
+                upper: text(upper, "overlay upper")?,
+                work: text(work, "overlay work")?,
+                at: text(at, "overlay at")?,
+            },
+        });
+        Ok(())
+    }
+
+    fn add_mounts(&mut self, spec: &Spec) -> Result<(), String> {
+        for mount in spec.mounts().iter().flatten() {
+            let operation = mount_operation(mount)?;
+            self.push(operation);
+        }
+        Ok(())
+    }
+
+    fn add_devices(&mut self, spec: &Spec, linux: &Linux) -> Result<(), String> {
+        let own_dev = spec.mounts().iter().flatten().any(|mount| {
+            mount.destination() == Path::new("/dev") && mount.typ().as_deref() == Some("tmpfs")
+        });
+        let nodes = linux.devices().as_deref().unwrap_or_default();
+        if own_dev || !nodes.is_empty() {
+            self.operations.extend(devices::operations(nodes)?);
+        }
+        Ok(())
+    }
+
+    fn add_terminal(&mut self, process: &Process) {
+        if !self.terminal {
+            return;
+        }
+        let size = |value: u64| u16::try_from(value).unwrap_or(0);
+        let console = process.console_size();
+        self.push(Operation::Terminal {
+            rows: console.map_or(0, |console| size(console.height())),
+            columns: console.map_or(0, |console| size(console.width())),
+        });
+    }
+
+    fn add_masks(&mut self, linux: &Linux) {
+        for path in linux.readonly_paths().iter().flatten() {
+            self.push(Operation::ReadonlyPath { path: path.clone() });
+        }
+        for path in linux.masked_paths().iter().flatten() {
+            self.push(Operation::MaskPath { path: path.clone() });
+        }
+    }
+
+    fn add_names(&mut self, spec: &Spec, linux: &Linux) -> Result<(), String> {
+        let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
+        sysctls.sort();
+        for (key, value) in sysctls {
+            allowed_sysctl(key, linux)?;
+            self.push(Operation::Sysctl {
+                key: key.clone(),
+                value: value.clone(),
+            });
+        }
+        let own_uts = has_namespace(linux, Namespace::Uts);
+        for (field, name) in [
+            ("hostname", spec.hostname()),
+            ("domainname", spec.domainname()),
+        ] {
+            let Some(name) = name.clone().filter(|name| !name.is_empty()) else {
+                continue;
+            };
+            if !own_uts {
+                return Err(format!(
+                    "{field}: it needs a UTS namespace of the container's own"
+                ));
+            }
+            self.push(match field {
+                "hostname" => Operation::Sethostname { name },
+                _ => Operation::Setdomainname { name },
+            });
+        }
+        Ok(())
+    }
+
+    fn add_process(
+        &mut self,
+        process: &Process,
+        linux: &Linux,
+        await_start: bool,
+    ) -> Result<(), String> {
+        let args = process.args().clone().unwrap_or_default();
+        let name = args.first().cloned().ok_or("process.args: empty")?;
+        for limit in process.rlimits().iter().flatten() {
+            self.push(Operation::Setrlimit {
+                resource: limit.typ().to_string(),
+                soft: limit.soft(),
+                hard: limit.hard(),
+            });
+        }
+        let filter = linux.seccomp().as_ref().map(seccomp::compile);
+        let filter = filter
+            .transpose()?
+            .flatten()
+            .map(|filter| Operation::Seccomp {
+                filter: filter.program,
+                flags: filter.flags,
+            });
+        let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+        // The last moment at which the kernel takes a filter: with no_new_privs just before the
+        // exec, else while CAP_SYS_ADMIN is still there.
+        let (early, late) = if no_new_privileges {
+            (None, filter)
+        } else {
+            (filter, None)
+        };
+        if no_new_privileges {
+            self.push(Operation::NoNewPrivs);
+        }
+        self.operations.extend(early);
+        let user = process.user();
+        self.push(Operation::Credentials {
+            user: UserChoice {
+                name: user.username().clone(),
+                uid: user.uid(),
+                gid: user.gid(),
+                groups: user.additional_gids().clone().unwrap_or_default(),
+            },
+            capabilities: Sets::from_spec(process.capabilities().as_ref()),
+        });
+        self.push(Operation::Umask {
+            mask: user.umask().unwrap_or(0o022),
+        });
+        self.push(Operation::Chdir {
+            path: directory(process)?,
+        });
+        self.push(Operation::FindProgram { name });
+        if await_start {
+            self.push(Operation::AwaitStart);
+        }
+        self.operations.extend(late);
+        self.push(Operation::Execve { args });
+        Ok(())
+    }
+}
+
+/// Fields that change what a container may do or see, and that are not implemented.
+fn refuse_unsupported(spec: &Spec) -> Result<(), String> {
+    let linux = spec.linux().as_ref();
+    let process = spec.process().as_ref();
+    let some = |field: Option<bool>| field.unwrap_or(false);
+    let refused = [
+        ("hooks", spec.hooks().is_some()),
+        (
+            "linux.uidMappings",
+            some(linux.map(|l| l.uid_mappings().iter().flatten().count() > 0)),
+        ),
+        (
+            "linux.gidMappings",
+            some(linux.map(|l| l.gid_mappings().iter().flatten().count() > 0)),
+        ),
+        (
+            "linux.timeOffsets",
+            some(linux.map(|l| l.time_offsets().iter().flatten().count() > 0)),
+        ),
+        (
+            "linux.personality",
+            some(linux.map(|l| l.personality().is_some())),
+        ),
+        (
+            "linux.intelRdt",
+            some(linux.map(|l| l.intel_rdt().is_some())),
+        ),
+        (
+            "linux.mountLabel",
+            some(linux.map(|l| is_set(l.mount_label().as_deref()))),
+        ),
+        (
+            "process.apparmorProfile",
+            some(process.map(|p| is_set(p.apparmor_profile().as_deref()))),
+        ),
+        (
+            "process.selinuxLabel",
+            some(process.map(|p| is_set(p.selinux_label().as_deref()))),
+        ),
+        (
+            "process.scheduler",
+            some(process.map(|p| p.scheduler().is_some())),
+        ),
+        (
+            "process.ioPriority",
+            some(process.map(|p| p.io_priority().is_some())),
+        ),
+    ];
+    match refused.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(format!("{field} is not supported yet")),
+        None => Ok(()),
+    }
+}
+
+fn is_set(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+fn mount_operation(mount: &Mount) -> Result<Operation, String> {
+    let target = text(mount.destination(), "mounts.destination")?;
+    let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
+    let fstype = mount.typ().as_deref().unwrap_or("");
+    for mapping in [mount.uid_mappings(), mount.gid_mappings()] {
+        if mapping.iter().flatten().count() > 0 {
+            return Err(format!(
+                "mounts: {target}: id mappings are not supported yet"
+            ));
+        }
+    }
+    let source = mount.source().as_deref();
+    if fstype == "bind" || options.bind.is_some() {
+        let source = source.ok_or_else(|| format!("mounts: {target}: a bind needs a source"))?;
+        if let Some(unknown) = options.data.first() {
+            return Err(format!(
+                "mounts: {target}: option {unknown:?} is unknown for a bind"
+            ));
+        }
+        if options.attributes.propagation.is_none() {
+            options.attributes.propagation = Some(Propagation::Private);
+            options.attributes.propagation_recursive = true;
+        }
+        return Ok(Operation::Bind {
+            source: text(source, "mounts.source")?,
+            target,
+            recursive: options.bind.unwrap_or(true),
+            attributes: options.attributes,
+        });
+    }
+    let fstype = match fstype {
+        "" => {
+            return Err(format!(
+                "mounts: {target}: a type or the option bind is needed"
+            ));
+        }
+        "cgroup" => "cgroup2",
+        other => other,
+    };
+    let source = source.map_or(Ok(fstype.to_owned()), |source| {
+        source
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| format!("mounts: {target}: the source is not UTF-8"))
+    })?;
+    Ok(Operation::Mount {
+        fstype: fstype.into(),
+        source,
+        target,
+        attributes: options.attributes,
+        data: options.data,
+    })
+}
+
+/// A path that is absolute and can be printed.
+fn text(path: &Path, field: &str) -> Result<String, String> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| format!("{field}: {} is not UTF-8", path.display()))?;
+    if !path.is_absolute() {
+        return Err(format!("{field}: {text:?} is not an absolute path"));
+    }
+    if text.contains('\0') {
+        return Err(format!("{field}: {text:?} holds a NUL"));
+    }
+    Ok(text.into())
+}
+
+fn directory(process: &Process) -> Result<String, String> {
+    text(process.cwd(), "process.cwd")
+}
+
+fn has_namespace(linux: &Linux, kind: Namespace) -> bool {
+    linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .any(|namespace| Namespace::from_spec(namespace.typ()) == Ok(kind))
+}
+
+/// A kernel parameter must belong to a namespace of the container, or the whole host is changed.
+fn allowed_sysctl(key: &str, linux: &Linux) -> Result<(), String> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "fs.mqueue",
+    ];
+    let dotted = key.replace('/', ".");
+    let namespace = if dotted.starts_with("net.") {
+        Namespace::Net
+    } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+        Namespace::Ipc
+    } else if matches!(dotted.as_str(), "kernel.hostname" | "kernel.domainname") {
+        Namespace::Uts
+    } else {
+        return Err(format!(
+            "linux.sysctl: {key} belongs to no namespace of a container"
+        ));
+    };
+    if dotted
+        .split('.')
+        .any(|part| part.is_empty() || part == "..")
+    {
+        return Err(format!("linux.sysctl: {key:?} is no key"));
+    }
+    if !has_namespace(linux, namespace) {
+        return Err(format!(
+            "linux.sysctl: {key} needs a {namespace} namespace of its own"
+        ));
+    }
+    Ok(())
+}

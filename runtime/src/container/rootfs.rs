@@ -1,0 +1,343 @@
+//! The root: overlay or directory, paths opened inside it, and the pivot into it.
+//!
+//! No path of a container is ever resolved outside its root, nor through a magic link of procfs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+use sys::mount_attr::{MountAttr, mount_setattr};
+
+use super::failure::{Doing, Failure};
+use super::mounts::{self, Propagation};
+
+/// What a mount's target has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File,
+}
+
+/// Longest value that fsconfig(2) takes, less its NUL.
+const FSCONFIG_MAX: usize = 255;
+
+/// statfs(2) `f_type` of procfs.
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// Files of procfs that lxcfs and its like may cover.
+const PROC_FILES: [&str; 7] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+];
+
+/// Opens `path` inside `root`: symlinks stay inside, magic links are refused.
+pub(crate) fn open_in_root(
+    root: BorrowedFd<'_>,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    open_resolved(
+        root,
+        path.as_ref(),
+        flags,
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )
+}
+
+fn open_resolved(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    // EAGAIN: something was renamed below the root meanwhile (openat2(2)).
+    for _ in 0..128 {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            done => return done,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Opens the directory of `path` inside `root`, made with its parents when missing, and says what
+/// the last component is.
+pub(crate) fn make_parent(root: BorrowedFd<'_>, path: &str) -> Result<(OwnedFd, PathBuf), Failure> {
+    let clean = normalized(path);
+    let (Some(parent), Some(name)) = (clean.parent(), clean.file_name()) else {
+        return Err(Failure::refused(
+            "open",
+            path,
+            "the root itself is no target",
+        ));
+    };
+    let directory = make_directories(root, parent, path)?;
+    Ok((directory, PathBuf::from(name)))
+}
+
+/// Opens `path` inside `root` (`O_PATH`), made as `kind` when missing.
+pub(crate) fn make_target(
+    root: BorrowedFd<'_>,
+    path: &str,
+    kind: Kind,
+) -> Result<OwnedFd, Failure> {
+    if kind == Kind::Directory {
+        return make_directories(root, &normalized(path), path);
+    }
+    let clean = Path::new("/").join(normalized(path));
+    match open_in_root(root, &clean, OFlags::PATH) {
+        Err(Errno::NOENT) => {}
+        done => return done.doing("openat2", path),
+    }
+    let (parent, name) = make_parent(root, path)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+    let mode = Mode::from_raw_mode(0o644);
+    match rustix::fs::openat(&parent, &name, flags, mode) {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(Failure::kernel("open", path, error)),
+    }
+    open_in_root(root, &clean, OFlags::PATH).doing("openat2", path)
+}
+
+/// Opens `path` as a directory that is reached through no symlink, made when missing.
+pub(crate) fn make_real_directory(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
+    make_directories(root, &normalized(path), path)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    open_resolved(root, Path::new(path), flags, resolve).map_err(|error| match error {
+        Errno::LOOP => Failure::refused("openat2", path, "is a symlink in the image"),
+        other => Failure::kernel("openat2", path, other),
+    })
+}
+
+fn make_directories(root: BorrowedFd<'_>, clean: &Path, shown: &str) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    if let Ok(found) = open_in_root(root, Path::new("/").join(clean), flags) {
+        return Ok(found);
+    }
+    let mut prefix = PathBuf::from("/");
+    let mut at = open_in_root(root, &prefix, flags).doing("openat2", shown)?;
+    for name in clean.components() {
+        prefix.push(name);
+        let next = match open_in_root(root, &prefix, flags) {
+            Err(Errno::NOENT) => {
+                match rustix::fs::mkdirat(&at, name.as_os_str(), Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(Failure::kernel("mkdir", shown, error)),
+                }
+                open_in_root(root, &prefix, flags)
+            }
+            done => done,
+        };
+        at = next.doing("openat2", shown)?;
+    }
+    Ok(at)
+}
+
+/// The path without root, `.` and `..`: `..` takes one component away, textually.
+fn normalized(path: &str) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// Refuses to cover a part of procfs, which would mislead whoever trusts what stands there.
+pub(crate) fn refuse_procfs(target: BorrowedFd<'_>, path: &str) -> Result<(), Failure> {
+    if is_procfs(target, path)? && !PROC_FILES.contains(&path) {
+        let reason = "a mount over a part of procfs is refused";
+        return Err(Failure::refused("move_mount", path, reason));
+    }
+    Ok(())
+}
+
+/// Whether `fd` is on procfs.
+pub(crate) fn is_procfs(fd: BorrowedFd<'_>, path: &str) -> Result<bool, Failure> {
+    let statfs = rustix::fs::fstatfs(fd).doing("fstatfs", path)?;
+    Ok(i64::from(statfs.f_type) == PROC_SUPER_MAGIC)
+}
+
+/// Sets how the inherited mounts propagate.
+pub(crate) fn set_root_propagation(propagation: Propagation) -> Result<(), Failure> {
+    let flags = MountPropagationFlags::from_bits_retain(
+        u32::try_from(propagation.bits()).unwrap_or_default(),
+    );
+    rustix::mount::mount_change("/", flags | MountPropagationFlags::REC).doing("mount", "/")
+}
+
+/// Binds the host's directory onto itself and opens it as the root.
+pub(crate) fn bind_root(source: &str) -> Result<OwnedFd, Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, source, flags).doing("open_tree", source)?;
+    place_root(tree, source)
+}
+
+/// Mounts the overlay at `at` and opens it as the root.
+pub(crate) fn overlay_root(
+    lower: &[String],
+    upper: &str,
+    work: &str,
+    at: &str,
+) -> Result<OwnedFd, Failure> {
+    match overlay_by_fsconfig(lower, upper, work) {
+        Ok(mount) => place_root(mount, at),
+        // Before 6.5 the kernel knows no `lowerdir+`.
+        Err(failure) if failure.errno == Errno::INVAL.raw_os_error() => {
+            overlay_by_mount(lower, upper, work, at)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn overlay_by_fsconfig(lower: &[String], upper: &str, work: &str) -> Result<OwnedFd, Failure> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).doing("fsopen", "overlay")?;
+    fsconfig_set_string(context.as_fd(), "source", "overlay").doing("fsconfig", "source")?;
+    let layers = lower.iter().map(|path| ("lowerdir+", path.as_str()));
+    for (key, path) in layers.chain([("upperdir", upper), ("workdir", work)]) {
+        let set = |value: &str| {
+            fsconfig_set_string(context.as_fd(), key, value)
+                .doing(&format!("fsconfig overlay {key}"), path)
+        };
+        if path.len() <= FSCONFIG_MAX {
+            set(path)?;
+        } else {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(path, flags, Mode::empty()).doing("open", path)?;
+            let number = std::os::fd::AsRawFd::as_raw_fd(&fd);
+            set(&format!("/proc/self/fd/{number}"))?;
+        }
+    }
+    fsconfig_create(context.as_fd()).doing("fsconfig create overlay", upper)?;
+    let attributes = MountAttrFlags::empty();
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing("fsmount", "overlay")
+}
+
+fn overlay_by_mount(
+    lower: &[String],
+    upper: &str,
+    work: &str,
+    at: &str,
+) -> Result<OwnedFd, Failure> {
+    let escaped = |path: &str| path.replace('\\', "\\\\").replace(',', "\\,");
+    let lower: Vec<String> = lower
+        .iter()
+        .map(|path| escaped(path).replace(':', "\\:"))
+        .collect();
+    let data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        escaped(upper),
+        escaped(work)
+    );
+    let data = std::ffi::CString::new(data)
+        .map_err(|_| Failure::refused("mount overlay", at, "a path holds a NUL"))?;
+    rustix::mount::mount(
+        "overlay",
+        at,
+        "overlay",
+        MountFlags::empty(),
+        data.as_c_str(),
+    )
+    .doing("mount overlay", at)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(at, flags, Mode::empty()).doing("open", at)
+}
+
+fn place_root(mount: OwnedFd, at: &str) -> Result<OwnedFd, Failure> {
+    let attr = MountAttr {
+        propagation: Propagation::Private.bits(),
+        ..MountAttr::default()
+    };
+    mount_setattr(mount.as_fd(), attr, true).doing("mount_setattr", at)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = rustix::fs::open(at, flags, Mode::empty()).doing("open", at)?;
+    mounts::attach(mount.as_fd(), target.as_fd(), at)?;
+    Ok(mount)
+}
+
+/// Makes `root` the process's `/` and unmounts everything else.
+pub(crate) fn pivot_into(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(root).doing("fchdir", "root")?;
+    // The old root is stacked onto the new one (pivot_root(2), notes), and then taken off.
+    rustix::process::pivot_root(".", ".").doing("pivot_root", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).doing("umount", "old root")?;
+    rustix::process::chdir("/").doing("chdir", "/")
+}
+
+/// Makes the root's own mount read-only.
+pub(crate) fn make_readonly(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let attr = MountAttr {
+        set: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(),
+        ..MountAttr::default()
+    };
+    mount_setattr(root, attr, false).doing("mount_setattr", "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, OwnedFd) {
+        let directory = tempfile::tempdir().unwrap();
+        let fd = rustix::fs::open(directory.path(), OFlags::PATH, Mode::empty()).unwrap();
+        (directory, fd)
+    }
+
+    #[test]
+    fn a_symlink_that_points_out_is_followed_inside() {
+        let (directory, fd) = root();
+        std::os::unix::fs::symlink("/../../outside", directory.path().join("link")).unwrap();
+        std::fs::create_dir(directory.path().join("outside")).unwrap();
+        make_target(fd.as_fd(), "/link/made", Kind::Directory).unwrap();
+        assert!(directory.path().join("outside/made").is_dir());
+    }
+
+    #[test]
+    fn a_file_target_is_made_with_its_parents() {
+        let (directory, fd) = root();
+        make_target(fd.as_fd(), "/etc/app/../hosts", Kind::File).unwrap();
+        assert!(directory.path().join("etc/hosts").is_file());
+    }
+
+    #[test]
+    fn a_dangling_symlink_is_no_way_to_make_a_file_elsewhere() {
+        let (directory, fd) = root();
+        std::os::unix::fs::symlink("/nowhere/file", directory.path().join("hosts")).unwrap();
+        assert!(make_target(fd.as_fd(), "/hosts", Kind::File).is_err());
+        assert!(!directory.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn a_symlink_in_place_of_proc_is_refused() {
+        let (directory, fd) = root();
+        std::fs::create_dir(directory.path().join("volume")).unwrap();
+        std::os::unix::fs::symlink("volume", directory.path().join("proc")).unwrap();
+        let error = make_real_directory(fd.as_fd(), "/proc").unwrap_err();
+        assert!(error.to_string().contains("symlink"), "{error}");
+    }
+
+    #[test]
+    fn the_root_is_no_target() {
+        let (_directory, fd) = root();
+        assert!(make_parent(fd.as_fd(), "/..").is_err());
+    }
+}
