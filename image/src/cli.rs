@@ -378,28 +378,32 @@ impl Place {
     }
 }
 
-/// The folder `image/` of the workspace that cargo runs in, or that we stand in.
-fn recipe_folder() -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from) {
-        for folder in [folder.clone(), folder.join("../image")] {
-            if folder.join("recipe.toml").exists() {
-                return Ok(folder);
-            }
-        }
-    }
-    let here = std::env::current_dir().context("find the current folder")?;
-    for above in here.ancestors() {
-        if above.join("image/recipe.toml").exists() {
-            return Ok(above.join("image"));
-        }
-    }
-    bail!("no image/recipe.toml here or above: name its folder with --recipe DIR")
+/// The workspace that cargo runs in, or that we stand in.
+fn workspace() -> Option<PathBuf> {
+    let holds = |folder: &Path| folder.join("image/recipe.toml").exists();
+    let member = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let of_cargo = member.and_then(|folder| folder.parent().map(Path::to_owned));
+    let here = std::env::current_dir().ok()?;
+    let mut places = of_cargo
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(here.ancestors());
+    places.find(|folder| holds(folder)).map(Path::to_owned)
 }
 
+fn recipe_folder() -> Result<PathBuf> {
+    let workspace = workspace();
+    let workspace = workspace
+        .context("no image/recipe.toml here or above: name its folder with --recipe DIR")?;
+    Ok(workspace.join("image"))
+}
+
+/// Cargo's target folder, whichever recipe is built: copies of a recipe share the packages.
 fn target_folder(recipe: &Path) -> PathBuf {
+    let workspace = workspace().unwrap_or_else(|| recipe.join(".."));
     match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => recipe.join("../target"),
+        Some(folder) if !folder.is_empty() => workspace.join(folder),
+        _ => workspace.join("target"),
     }
 }
 
