@@ -27,7 +27,7 @@ pub const SERVICE_LOGS: &str = "/run/skeg/log";
 
 /// Services of the image that PID 1 supervises, `NAME.service` each: see [`crate::service`].
 pub const SERVICES: &str = "/usr/lib/skeg/services";
-/// Kernel modules to load at boot, one name a line, in order.
+/// Kernel modules to load at boot: paths below `/usr/lib/modules`, one a line, each after its needs.
 pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
 /// What this image is, in os-release(5) format.
 pub const OS_RELEASE: &str = "/usr/lib/os-release";
@@ -40,6 +40,8 @@ pub const STATE: &str = "/var";
 pub const ENGINE_STATE: &str = "/var/lib/skeg";
 /// The resolved host configuration: see [`crate::config`].
 pub const CONFIG: &str = "/var/lib/skeg-config/current";
+/// This host's id, made at its first boot; copied to `/etc/machine-id` at each.
+pub const MACHINE_ID: &str = "/var/lib/skeg-config/machine-id";
 /// Quadlet units, from image and config together.
 pub const QUADLET: &str = "/etc/containers/systemd";
 

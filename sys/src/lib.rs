@@ -6,5 +6,8 @@ pub mod child;
 pub mod clone3;
 pub mod device_filter;
 pub mod durable;
+pub mod launch;
 pub mod mount_attr;
 pub mod process;
+pub mod reap;
+pub mod watchdog;

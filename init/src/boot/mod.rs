@@ -1,0 +1,205 @@
+//! The way from the kernel's hand-over to a host that can run services.
+//!
+//! Each step is stamped; a step that fails is a degraded state by name, and the next one follows.
+
+pub mod disks;
+pub mod etc;
+pub mod gpt;
+pub mod identity;
+pub mod modules;
+pub mod mounts;
+pub mod root;
+pub mod state;
+pub mod uevent;
+
+use crate::clock::{Moment, now};
+use crate::console::Console;
+use crate::report::Report;
+use crate::service::cgroup::Cgroups;
+use crate::watchdog::Watchdog;
+use formats::paths;
+use formats::service::Service;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use uevent::Uevents;
+
+/// What a boot leaves for the host.
+#[derive(Debug)]
+pub struct Booted {
+    /// Console, timeline and degraded states so far.
+    pub report: Report,
+    /// The armed watchdog, if there is one.
+    pub watchdog: Option<Watchdog>,
+    /// The kernel's device events.
+    pub uevents: Option<Uevents>,
+    /// The cgroup hierarchy, if there is one.
+    pub cgroups: Option<Cgroups>,
+    /// The image's services.
+    pub services: Vec<Service>,
+}
+
+/// Boots. `started` is when PID 1 began to run.
+#[must_use]
+pub fn boot(started: Moment) -> Booted {
+    let bound = root::bind_over_itself();
+    let failed_mounts = mounts::early();
+    let console = Console::open(Path::new("/dev/console"));
+    let _ = fs::create_dir_all(paths::SERVICE_LOGS);
+    let mut report = Report::new(console, Path::new(paths::BOOT_TIMELINE));
+    report.stage("init", started);
+    if let Err(e) = &bound {
+        report.degrade(
+            "root-bare",
+            &format!("{e}; containers cannot change their root"),
+        );
+    }
+    degrade_list(&mut report, "mounts-incomplete", &failed_mounts);
+    report.stage("mounts", now());
+    let uevents = Uevents::open().ok();
+    let failed = modules::load(Path::new(paths::MODULE_LIST), Path::new(modules::FOLDER));
+    degrade_list(&mut report, "modules-incomplete", &failed);
+    report.stage("modules", now());
+    let mut watchdog = arm_watchdog(&mut report);
+    let cgroups = prepare_cgroups(&mut report);
+    let problems = state::mount_state(uevents.as_ref(), patience());
+    for (name, text) in &problems {
+        report.degrade(name, text);
+    }
+    report.stage("state", now());
+    feed(&mut watchdog);
+    build_etc(&mut report, problems.is_empty());
+    report.stage("etc", now());
+    mounts::firmware();
+    if bound.is_ok()
+        && let Err(e) = root::make_read_only()
+    {
+        report.degrade("root-writable", &format!("remount / read-only: {e}"));
+    }
+    report.stage("root", now());
+    let services = read_services(&mut report, Path::new(paths::SERVICES));
+    feed(&mut watchdog);
+    Booted {
+        report,
+        watchdog,
+        uevents,
+        cgroups,
+        services,
+    }
+}
+
+fn degrade_list(report: &mut Report, name: &str, failed: &[String]) {
+    if !failed.is_empty() {
+        report.degrade(name, &failed.join("; "));
+    }
+}
+
+fn feed(watchdog: &mut Option<Watchdog>) {
+    if let Some(watchdog) = watchdog {
+        watchdog.feed(now());
+    }
+}
+
+fn arm_watchdog(report: &mut Report) -> Option<Watchdog> {
+    match Watchdog::arm(Path::new("/dev/watchdog0"), now()) {
+        Ok(watchdog) => {
+            report.say(&format!(
+                "watchdog: resets after {} s",
+                watchdog.timeout().as_secs()
+            ));
+            report.stage("watchdog", now());
+            Some(watchdog)
+        }
+        Err(e) => {
+            let text = format!("open /dev/watchdog0: {e}; a hang of this machine will last");
+            report.degrade("watchdog-missing", &text);
+            None
+        }
+    }
+}
+
+fn prepare_cgroups(report: &mut Report) -> Option<Cgroups> {
+    match Cgroups::prepare(Path::new("/sys/fs/cgroup")) {
+        Ok((cgroups, failed)) => {
+            degrade_list(report, "cgroups-incomplete", &failed);
+            Some(cgroups)
+        }
+        Err(e) => {
+            report.degrade(
+                "cgroups-missing",
+                &format!("/sys/fs/cgroup: {e}; nothing is limited"),
+            );
+            None
+        }
+    }
+}
+
+/// How long to wait for STATE; `skeg.state=none` on the kernel's command line says there is none.
+fn patience() -> Duration {
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    match line
+        .split_whitespace()
+        .any(|word| word == "skeg.state=none")
+    {
+        true => Duration::ZERO,
+        false => state::PATIENCE,
+    }
+}
+
+fn build_etc(report: &mut Report, has_state: bool) {
+    let etc = Path::new("/etc");
+    let mut left_out = etc::lay_over(Path::new(paths::IMAGE_ETC), etc);
+    let config = Path::new(paths::CONFIG).join(formats::config::ETC);
+    left_out.extend(etc::lay_over(&config, etc));
+    if let Err(e) = etc::link_resolver(etc) {
+        left_out.push(format!("/etc/resolv.conf: {e}"));
+    }
+    let (id, kept) = identity::machine_id(Path::new(paths::MACHINE_ID), identity::fresh_id);
+    if let (Err(e), true) = (kept, has_state) {
+        report.degrade(
+            "machine-id-volatile",
+            &format!("{e}; this host is a new one at each boot"),
+        );
+    }
+    if let Err(e) = fs::write(etc.join("machine-id"), format!("{id}\n")) {
+        left_out.push(format!("/etc/machine-id: {e}"));
+    }
+    let text = fs::read_to_string(etc.join("hostname")).unwrap_or_default();
+    let name = identity::hostname(&text);
+    if let Err(e) = nix::unistd::sethostname(name) {
+        left_out.push(format!("hostname {name}: {e}"));
+    }
+    degrade_list(report, "etc-incomplete", &left_out);
+}
+
+/// Reads every service file; one that is refused degrades the host and the others still run.
+pub fn read_services(report: &mut Report, folder: &Path) -> Vec<Service> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) => {
+            report.degrade(
+                "services-missing",
+                &format!("read {}: {e}", folder.display()),
+            );
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort_unstable();
+    let mut services = Vec::new();
+    for path in files {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let text = fs::read_to_string(&path).map_err(|e| format!("{name}: {e}"));
+        let parsed =
+            text.and_then(|t| formats::service::parse(&name, &t).map_err(|e| e.to_string()));
+        match parsed {
+            Ok(service) => services.push(service),
+            Err(problem) => report.degrade(&format!("service-invalid:{name}"), &problem),
+        }
+    }
+    services
+}

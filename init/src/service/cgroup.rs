@@ -1,0 +1,143 @@
+//! Control groups (cgroup v2): one folder per service, with its limits; one for all containers.
+//!
+//! Where the hierarchy is missing services run unlimited, and their group is their session.
+
+use formats::paths::{CGROUP_CONTAINERS, CGROUP_SERVICES};
+use formats::service::Service;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Controllers that services and containers are limited by.
+const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
+
+/// A mounted hierarchy.
+#[derive(Debug)]
+pub struct Cgroups {
+    root: PathBuf,
+}
+
+impl Cgroups {
+    /// Enables the controllers and creates the slices; returns what failed, a sentence each.
+    ///
+    /// # Errors
+    /// When there is no cgroup v2 hierarchy at this path.
+    pub fn prepare(root: &Path) -> io::Result<(Self, Vec<String>)> {
+        fs::metadata(root.join("cgroup.controllers"))?;
+        let cgroups = Self {
+            root: root.to_owned(),
+        };
+        let mut failed = cgroups.enable(root);
+        for slice in [CGROUP_SERVICES, CGROUP_CONTAINERS] {
+            let folder = root.join(slice);
+            match fs::create_dir_all(&folder) {
+                Ok(()) => failed.extend(cgroups.enable(&folder)),
+                Err(e) => failed.push(format!("create {}: {e}", folder.display())),
+            }
+        }
+        Ok((cgroups, failed))
+    }
+
+    fn enable(&self, folder: &Path) -> Vec<String> {
+        let file = folder.join("cgroup.subtree_control");
+        let one = |name: &str| {
+            let problem = fs::write(&file, format!("+{name}")).err()?;
+            Some(format!(
+                "controller {name} in {}: {problem}",
+                folder.display()
+            ))
+        };
+        CONTROLLERS.into_iter().filter_map(one).collect()
+    }
+
+    /// Creates a service's folder, sets its limits, and opens it to be cloned into.
+    ///
+    /// # Errors
+    /// When the folder cannot be created or opened; a limit that cannot be set is in the list.
+    pub fn enter(&self, service: &Service) -> io::Result<(OwnedFd, Vec<String>)> {
+        let folder = self.folder(&service.name);
+        fs::create_dir_all(&folder)?;
+        let set = |(file, value): (&str, String)| {
+            let result = fs::write(folder.join(file), &value);
+            result.err().map(|e| format!("{file} = {value}: {e}"))
+        };
+        let failed = limits(service).into_iter().filter_map(set).collect();
+        Ok((File::open(&folder)?.into(), failed))
+    }
+
+    /// Kills every process in a service's folder and below.
+    ///
+    /// # Errors
+    /// As write(2); a folder that is not there is no error.
+    pub fn kill(&self, service: &str) -> io::Result<()> {
+        match fs::write(self.folder(service).join("cgroup.kill"), "1") {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    fn folder(&self, service: &str) -> PathBuf {
+        self.root.join(CGROUP_SERVICES).join(service)
+    }
+}
+
+/// Files of the service's folder and what goes into them.
+fn limits(service: &Service) -> Vec<(&'static str, String)> {
+    let text = |limit: Option<u64>| limit.map_or("max".to_owned(), |n| n.to_string());
+    let mut limits = vec![
+        ("memory.max", text(service.memory_max)),
+        ("memory.high", text(service.memory_high)),
+        ("pids.max", text(service.tasks_max)),
+    ];
+    limits.extend(
+        service
+            .cpu_weight
+            .map(|weight| ("cpu.weight", weight.to_string())),
+    );
+    limits
+}
+
+/// The service whose cgroup a process is in, from the text of `/proc/PID/cgroup`.
+#[must_use]
+pub fn service_of(proc_cgroup: &str) -> Option<&str> {
+    let path = proc_cgroup
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))?;
+    let below = path.strip_prefix(CGROUP_SERVICES)?.strip_prefix('/')?;
+    below.split('/').next().filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_belongs_to_the_service_whose_folder_it_is_in_or_below() {
+        assert_eq!(service_of("0::/skeg.slice/engine\n"), Some("engine"));
+        assert_eq!(
+            service_of("1:cpu:/x\n0::/skeg.slice/engine/a/b\n"),
+            Some("engine")
+        );
+        for other in [
+            "",
+            "0::/",
+            "0::/skeg.slice",
+            "0::/skeg.slicex/a",
+            "0::/containers.slice/skeg.slice/a",
+        ] {
+            assert_eq!(service_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn limits_are_written_as_the_kernel_wants_them() {
+        let mut service = Service::new("a");
+        service.memory_max = Some(1 << 20);
+        service.cpu_weight = Some(50);
+        let limits = limits(&service);
+        assert!(limits.contains(&("memory.max", "1048576".into())));
+        assert!(limits.contains(&("pids.max", "max".into())));
+        assert!(limits.contains(&("cpu.weight", "50".into())));
+    }
+}

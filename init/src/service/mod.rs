@@ -1,0 +1,15 @@
+//! Services: order, supervision, `sd_notify`, logs.
+//!
+//! The deciders (`supervisor`, `order`, `backoff`, `notify`, `accounts`) touch nothing; the doers
+//! (`launch`, `cgroup`, `log`, `store`, `mailbox`) decide nothing.
+
+pub mod accounts;
+pub mod backoff;
+pub mod cgroup;
+pub mod launch;
+pub mod log;
+pub mod mailbox;
+pub mod notify;
+pub mod order;
+pub mod store;
+pub mod supervisor;

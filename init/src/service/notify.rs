@@ -1,0 +1,110 @@
+//! The words of `sd_notify(3)`: one datagram, newline-separated assignments.
+//!
+//! Pure, borrows from the datagram. Unknown assignments are passed over, as the protocol asks.
+
+use std::time::Duration;
+
+/// No datagram is read beyond this.
+pub const MAX_DATAGRAM: usize = 4096;
+/// No name of a stored descriptor is longer, in bytes.
+pub const MAX_NAME: usize = 255;
+
+/// What one datagram says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notice<'a> {
+    /// `READY=1`.
+    pub ready: bool,
+    /// `STOPPING=1`.
+    pub stopping: bool,
+    /// `WATCHDOG=1`.
+    pub alive: bool,
+    /// `WATCHDOG=trigger`.
+    pub trigger: bool,
+    /// `WATCHDOG_USEC=`.
+    pub watchdog_period: Option<Duration>,
+    /// `EXTEND_TIMEOUT_USEC=`.
+    pub extend: Option<Duration>,
+    /// `STATUS=`.
+    pub status: Option<&'a str>,
+    /// `FDSTORE=1`: keep the descriptors that came along.
+    pub store: bool,
+    /// `FDSTOREREMOVE=1`: forget those of the given name.
+    pub remove: bool,
+    /// `FDNAME=`.
+    pub fd_name: Option<&'a str>,
+    /// `BARRIER=1`: close the descriptor that came along once all before it is done.
+    pub barrier: bool,
+}
+
+/// Reads a datagram. Text that is not UTF-8 is passed over line by line.
+#[must_use]
+pub fn parse(datagram: &[u8]) -> Notice<'_> {
+    let mut notice = Notice::default();
+    for line in datagram.split(|b| *b == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else {
+            continue;
+        };
+        if let Some((key, value)) = line.trim_end_matches('\0').split_once('=') {
+            take(&mut notice, key, value);
+        }
+    }
+    notice
+}
+
+fn take<'a>(notice: &mut Notice<'a>, key: &str, value: &'a str) {
+    let one = value == "1";
+    match key {
+        "READY" => notice.ready |= one,
+        "STOPPING" => notice.stopping |= one,
+        "WATCHDOG" => {
+            notice.alive |= one;
+            notice.trigger |= value == "trigger";
+        }
+        "WATCHDOG_USEC" => notice.watchdog_period = micros(value),
+        "EXTEND_TIMEOUT_USEC" => notice.extend = micros(value),
+        "STATUS" => notice.status = Some(value),
+        "FDSTORE" => notice.store |= one,
+        "FDSTOREREMOVE" => notice.remove |= one,
+        "FDNAME" => notice.fd_name = Some(value).filter(|name| is_fd_name(name)),
+        "BARRIER" => notice.barrier |= one,
+        _ => {}
+    }
+}
+
+fn micros(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_micros)
+}
+
+/// Whether the text may name a stored descriptor: `LISTEN_FDNAMES` separates names by colons.
+fn is_fd_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_graphic() && b != b':' || b == b' ';
+    !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_datagram_may_say_several_things() {
+        let notice = parse(b"READY=1\nSTATUS=3 containers\nFDSTORE=1\nFDNAME=api\nX_OWN=1");
+        assert!(notice.ready && notice.store && !notice.stopping);
+        assert_eq!(notice.status, Some("3 containers"));
+        assert_eq!(notice.fd_name, Some("api"));
+    }
+
+    #[test]
+    fn nonsense_is_passed_over_and_the_rest_still_counts() {
+        let notice = parse(b"READY=0\n\xff\xfe=1\n=\nWATCHDOG_USEC=-5\nFDNAME=a:b\nWATCHDOG=1\n");
+        assert!(!notice.ready && notice.alive);
+        assert_eq!((notice.watchdog_period, notice.fd_name), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_datagram_makes_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}
