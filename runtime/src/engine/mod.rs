@@ -2,7 +2,10 @@
 //!
 //! Pure middles (`machine`, [`crate::unit`]) decide; one task a container carries the decisions out.
 pub mod api;
+mod backoff;
 pub mod init_client;
+mod log;
+mod machine;
 pub mod options;
 pub mod record;
 pub mod values;

@@ -1,0 +1,237 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const PROCESS: Process = Process {
+    pid: 7,
+    start_ticks: 1,
+};
+
+fn machine(restart: RestartPolicy, auto_remove: bool) -> Machine {
+    let options = ContainerOptions {
+        restart,
+        auto_remove,
+        ..ContainerOptions::default()
+    };
+    let rules = Rules::new(&options, None, "abc");
+    Machine::new(State::default(), rules, Duration::ZERO)
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn started() -> Event {
+    Event::Started {
+        process: PROCESS,
+        at_ns: 1,
+        network: None,
+    }
+}
+
+fn exit(code: u8) -> Event {
+    Event::Exited(ExitRecord {
+        code,
+        at_ns: 2,
+        oom: false,
+    })
+}
+
+fn running(restart: RestartPolicy) -> Machine {
+    let mut machine = machine(restart, false);
+    machine.step(Event::Start { keen: false }, at(0));
+    machine.step(started(), at(0));
+    machine
+}
+
+fn stop() -> Event {
+    Event::Stop {
+        by: StoppedBy::User,
+        timeout: None,
+    }
+}
+
+#[test]
+fn a_start_is_durable_before_it_happens() {
+    let mut machine = machine(RestartPolicy::No, false);
+    let effects = machine.step(Event::Start { keen: false }, at(0));
+    assert_eq!(effects, [Effect::Persist, Effect::Launch]);
+}
+
+#[test]
+fn an_exit_is_released_only_after_it_is_durable() {
+    let mut machine = running(RestartPolicy::No);
+    let effects = machine.step(exit(3), at(1));
+    assert_eq!(effects, [Effect::Persist, Effect::Release, Effect::CleanUp]);
+    assert_eq!(machine.state.phase, Phase::Exited);
+    assert_eq!(machine.state.exit.unwrap().code, 3);
+}
+
+#[test]
+fn a_stop_signals_first_and_kills_after_the_timeout() {
+    let mut machine = running(RestartPolicy::Always);
+    let effects = machine.step(stop(), at(1));
+    assert_eq!(effects, [Effect::Persist, Effect::Signal(15)]);
+    assert_eq!(machine.alarm, Some(at(11)));
+    assert_eq!(machine.step(Event::Alarm, at(5)), []);
+    assert_eq!(machine.step(Event::Alarm, at(11)), [Effect::KillAll]);
+    machine.step(exit(137), at(11));
+    assert_eq!(machine.state.phase, Phase::Exited);
+    assert_eq!(machine.alarm, None);
+}
+
+#[test]
+fn a_stop_during_the_start_takes_effect_once_it_runs() {
+    let mut machine = machine(RestartPolicy::Always, false);
+    machine.step(Event::Start { keen: true }, at(0));
+    machine.step(stop(), at(0));
+    let effects = machine.step(started(), at(1));
+    assert!(effects.contains(&Effect::Signal(15)), "{effects:?}");
+}
+
+#[test]
+fn on_failure_stops_after_its_number_of_tries_and_ignores_success() {
+    let mut machine = running(RestartPolicy::OnFailure { max: Some(2) });
+    for restarts in 1..=2 {
+        machine.step(exit(1), at(1));
+        let due = machine.alarm.unwrap();
+        assert!(machine.step(Event::Alarm, due).contains(&Effect::Launch));
+        machine.step(started(), at(1));
+        assert_eq!(machine.state.restarts, restarts);
+    }
+    machine.step(exit(1), at(2));
+    assert_eq!(machine.state.phase, Phase::Exited);
+    let mut machine = running(RestartPolicy::OnFailure { max: None });
+    machine.step(exit(0), at(1));
+    assert_eq!(machine.state.phase, Phase::Exited);
+}
+
+#[test]
+fn the_pause_grows_and_is_reset_by_a_run_that_settled() {
+    let mut machine = running(RestartPolicy::Always);
+    let mut pauses = Vec::new();
+    for _ in 0..6 {
+        machine.step(exit(1), at(1));
+        let due = machine.alarm.unwrap();
+        pauses.push(due - at(1));
+        machine.step(Event::Alarm, due);
+        machine.step(started(), at(1));
+    }
+    assert!(pauses[5] > pauses[0] * 10, "{pauses:?}");
+    machine.step(exit(1), at(30));
+    assert!(machine.alarm.unwrap() - at(30) < pauses[1]);
+}
+
+#[test]
+fn a_start_by_hand_that_fails_is_not_tried_again_and_a_unit_is() {
+    let failed = || Event::StartFailed {
+        message: "x".into(),
+        code: 127,
+    };
+    let mut machine = machine(RestartPolicy::Always, false);
+    machine.step(Event::Start { keen: false }, at(0));
+    machine.step(failed(), at(0));
+    assert_eq!(machine.state.phase, Phase::Exited);
+    machine.step(Event::Start { keen: true }, at(0));
+    machine.step(failed(), at(0));
+    assert_eq!(machine.state.phase, Phase::Restarting);
+}
+
+#[test]
+fn removal_kills_what_runs_and_auto_removal_waits_for_the_end() {
+    let mut machine = running(RestartPolicy::Always);
+    assert_eq!(machine.step(Event::Remove, at(1)), [Effect::KillAll]);
+    let effects = machine.step(exit(137), at(1));
+    assert_eq!(effects.last(), Some(&Effect::Remove));
+    let mut machine = self::machine(RestartPolicy::No, true);
+    machine.step(Event::Start { keen: false }, at(0));
+    machine.step(started(), at(0));
+    assert_eq!(machine.step(exit(0), at(1)).last(), Some(&Effect::Remove));
+}
+
+#[test]
+fn what_a_shutdown_stopped_comes_back_and_what_a_user_stopped_does_not() {
+    let state = |by| State {
+        phase: Phase::Exited,
+        started_ns: Some(1),
+        stopped_by: Some(by),
+        ..State::default()
+    };
+    let policy = RestartPolicy::UnlessStopped;
+    assert!(starts_at_boot(&state(StoppedBy::Shutdown), policy, false));
+    assert!(!starts_at_boot(&state(StoppedBy::User), policy, false));
+    assert!(starts_at_boot(
+        &state(StoppedBy::User),
+        RestartPolicy::Always,
+        false
+    ));
+    assert!(!starts_at_boot(
+        &state(StoppedBy::Shutdown),
+        RestartPolicy::No,
+        true
+    ));
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        any::<bool>().prop_map(|keen| Event::Start { keen }),
+        Just(stop()),
+        Just(Event::Stop {
+            by: StoppedBy::Shutdown,
+            timeout: Some(at(1))
+        }),
+        Just(Event::Signal(9)),
+        Just(Event::Signal(1)),
+        Just(Event::Remove),
+        Just(Event::Alarm),
+    ]
+}
+
+proptest! {
+    /// Whatever is asked in whatever order: one launch at a time, none after a removal, and after
+    /// a stop it stays down until somebody starts it.
+    #[test]
+    fn no_order_of_events_starts_twice_or_revives_the_stopped(
+        events in prop::collection::vec((any_event(), any::<bool>(), 0u8..4), 1..60),
+        always: bool
+    ) {
+        let restart = if always { RestartPolicy::Always } else { RestartPolicy::OnFailure { max: Some(3) } };
+        let mut machine = machine(restart, false);
+        let (mut launched, mut up, mut removed, mut wanted) = (false, false, false, false);
+        for (i, (event, world, code)) in events.into_iter().enumerate() {
+            let now = at(i as u64 * 3);
+            let event = match (world, launched, up) {
+                (true, true, _) => {
+                    launched = false;
+                    if code == 0 {
+                        Event::StartFailed { message: "no".into(), code: 125 }
+                    } else {
+                        up = true;
+                        started()
+                    }
+                }
+                (true, false, true) => { up = false; exit(code) }
+                _ => event,
+            };
+            match &event {
+                Event::Start { .. } if !machine.state.phase.is_up() && machine.state.phase != Phase::Starting => wanted = true,
+                Event::Stop { .. } => wanted = false,
+                _ => {}
+            }
+            for effect in machine.step(event, now) {
+                match effect {
+                    Effect::Launch => {
+                        prop_assert!(!launched && !up && !removed && wanted);
+                        launched = true;
+                    }
+                    Effect::Release => prop_assert!(!up),
+                    Effect::Remove => { prop_assert!(!removed && !up && !launched); removed = true; }
+                    _ => {}
+                }
+            }
+            if removed { break; }
+            prop_assert_eq!(machine.state.phase == Phase::Starting, launched);
+            prop_assert_eq!(machine.state.phase.is_up(), up);
+        }
+    }
+}
