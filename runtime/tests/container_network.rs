@@ -1,6 +1,7 @@
 //! Containers' networks on the real kernel: a host, two containers and a neighbour, each a
 //! network namespace made by the test. Needs root, iproute2 and nftables.
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod namespaces;
 
 use std::net::Ipv4Addr;
@@ -25,9 +26,7 @@ impl Host {
         host.shell("ip link set lo up");
         host.run(bridge_without_filters);
         host.shell("ip link add wan0 type veth peer name wan1");
-        let other = neighbour.run(|| std::fs::read_link("/proc/thread-self").unwrap());
-        let thread = other.file_name().unwrap().to_str().unwrap().to_owned();
-        host.shell(&format!("ip link set wan1 netns {thread}"));
+        host.shell(&format!("ip link set wan1 netns {}", neighbour.thread()));
         host.shell("ip addr add 192.0.2.1/24 dev wan0");
         host.shell("ip link set wan0 up");
         neighbour.shell("ip link set lo up");

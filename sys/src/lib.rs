@@ -8,6 +8,7 @@ pub mod device_filter;
 pub mod durable;
 pub mod launch;
 pub mod mount_attr;
+pub mod packet;
 pub mod process;
 pub mod reap;
 pub mod watchdog;

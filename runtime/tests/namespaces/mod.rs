@@ -59,6 +59,19 @@ impl Namespace {
         })
     }
 
+    /// Starts `body` on another thread of the namespace.
+    pub fn detached(&self, body: impl FnOnce() + Send + 'static) {
+        self.run(move || {
+            std::thread::spawn(body);
+        });
+    }
+
+    /// The thread's id, as `ip link set … netns` takes it.
+    pub fn thread(&self) -> String {
+        let link = self.run(|| std::fs::read_link("/proc/thread-self").unwrap());
+        link.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
     /// Runs a command line there; its output.
     pub fn shell(&self, line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

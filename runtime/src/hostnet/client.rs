@@ -1,0 +1,228 @@
+//! One link's DHCP client at work: sockets and a timer around the pure machine.
+//!
+//! The packet socket is only open while an answer is waited for.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use rtnetlink::Handle;
+use std::os::fd::AsRawFd;
+use sys::packet as raw;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+
+use super::dhcp::answer;
+use super::dhcp::lease::Lease;
+use super::dhcp::machine::{Effect, Event, Machine};
+use super::dhcp::message::{Incoming, Outgoing, encode};
+use super::dhcp::packet::{CLIENT_PORT, SERVER_PORT, broadcast, payload};
+use super::kernel;
+
+const EVERYONE: [u8; 6] = [0xff; 6];
+const LARGEST_PACKET: usize = 2048;
+
+/// A change of a link's lease.
+#[derive(Debug)]
+pub struct Change {
+    /// The link.
+    pub index: u32,
+    /// What it has now.
+    pub lease: Option<Lease>,
+}
+
+/// A client and the link that it works on.
+#[derive(Debug)]
+pub struct Client {
+    /// The link's index.
+    pub index: u32,
+    /// Its name, for what is told.
+    pub name: String,
+    /// Its link address.
+    pub mac: [u8; 6],
+    /// Where links and addresses are set.
+    pub handle: Handle,
+    /// Where changes are told.
+    pub changes: mpsc::Sender<Change>,
+}
+
+impl Client {
+    /// Works until the link is gone, which is when `carrier` is dropped.
+    pub async fn run(self, seed: u64, mut carrier: watch::Receiver<bool>) {
+        let (mut machine, start) = (Machine::new(seed), Instant::now());
+        let mut socket: Option<AsyncFd<OwnedFd>> = None;
+        let mut event = if *carrier.borrow_and_update() {
+            Event::LinkUp
+        } else {
+            Event::LinkDown
+        };
+        loop {
+            let effects = machine.step(event, start.elapsed());
+            self.listen(&mut socket, machine.is_listening());
+            for effect in effects {
+                self.perform(effect, socket.as_ref()).await;
+            }
+            let deadline = machine.deadline().map(|deadline| start + deadline);
+            event = tokio::select! {
+                changed = carrier.changed() => match changed {
+                    Ok(()) if *carrier.borrow_and_update() => Event::LinkUp,
+                    Ok(()) => Event::LinkDown,
+                    Err(_) => return,
+                },
+                (xid, message) = answer(socket.as_ref(), self.mac) => Event::Received { xid, message },
+                () = until(deadline) => Event::Tick,
+            };
+        }
+    }
+
+    fn listen(&self, socket: &mut Option<AsyncFd<OwnedFd>>, wanted: bool) {
+        if !wanted {
+            *socket = None;
+        } else if socket.is_none() {
+            match raw::open(self.index, CLIENT_PORT).and_then(register) {
+                Ok(opened) => *socket = Some(opened),
+                Err(error) => tracing::warn!("{}: open packet socket: {error}", self.name),
+            }
+        }
+    }
+
+    async fn perform(&self, effect: Effect, socket: Option<&AsyncFd<OwnedFd>>) {
+        match effect {
+            Effect::Send { xid, secs, message } => {
+                if let Err(error) = self.send(&message, xid, secs, socket) {
+                    tracing::warn!("{}: send {message:?}: {error}", self.name);
+                }
+            }
+            Effect::Configure(lease) => self.configure(lease).await,
+            Effect::Remove => {
+                tracing::warn!("{}: the lease is over", self.name);
+                if let Err(error) = kernel::clear(&self.handle, self.index, None).await {
+                    tracing::warn!("{}: remove addresses: {error}", self.name);
+                }
+                self.tell(None).await;
+            }
+        }
+    }
+
+    async fn configure(&self, lease: Lease) {
+        tracing::info!(
+            "{}: {}/{} from {}",
+            self.name,
+            lease.address,
+            lease.prefix,
+            lease.server
+        );
+        // First what is left of an earlier lease: its routes would stand in the new ones' way.
+        let mut done = kernel::clear(&self.handle, self.index, Some(lease.address)).await;
+        if done.is_ok() {
+            done = kernel::configure(&self.handle, self.index, &lease).await;
+        }
+        match done {
+            Ok(()) => self.tell(Some(lease)).await,
+            Err(error) => tracing::warn!("{}: configure {}: {error}", self.name, lease.address),
+        }
+    }
+
+    async fn tell(&self, lease: Option<Lease>) {
+        // Nobody listens any more when the daemon ends.
+        let _ = self
+            .changes
+            .send(Change {
+                index: self.index,
+                lease,
+            })
+            .await;
+    }
+
+    fn send(
+        &self,
+        message: &Outgoing,
+        xid: u32,
+        secs: u16,
+        socket: Option<&AsyncFd<OwnedFd>>,
+    ) -> io::Result<()> {
+        let bytes = encode(message, self.mac, xid, secs);
+        let source = match *message {
+            Outgoing::Renew { address, server } => return self.unicast(address, server, &bytes),
+            Outgoing::Rebind { address } => address,
+            _ => Ipv4Addr::UNSPECIFIED,
+        };
+        let socket = socket.ok_or(io::ErrorKind::NotConnected)?;
+        raw::send(
+            socket.as_fd(),
+            self.index,
+            EVERYONE,
+            &broadcast(source, &bytes),
+        )
+    }
+
+    /// By the kernel's own routes and neighbours. The answer is read from the packet socket.
+    fn unicast(&self, from: Ipv4Addr, to: Ipv4Addr, bytes: &[u8]) -> io::Result<()> {
+        let socket = UdpSocket::bind(SocketAddrV4::new(from, CLIENT_PORT))?;
+        setsockopt(&socket, sockopt::BindToDevice, &self.name.clone().into())?;
+        socket.send_to(bytes, SocketAddrV4::new(to, SERVER_PORT))?;
+        Ok(())
+    }
+}
+
+/// The next answer for us; never, without a socket.
+async fn answer(socket: Option<&AsyncFd<OwnedFd>>, mac: [u8; 6]) -> (u32, Incoming) {
+    let Some(socket) = socket else {
+        return std::future::pending().await;
+    };
+    let mut buffer = [0; LARGEST_PACKET];
+    loop {
+        let Ok(mut guard) = socket.readable().await else {
+            return std::future::pending().await;
+        };
+        let read =
+            guard.try_io(|socket| Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?));
+        match read {
+            Ok(Ok(length)) => {
+                let answer =
+                    payload(&buffer[..length]).and_then(|bytes| answer::decode(bytes, mac));
+                if let Some(answer) = answer {
+                    return answer;
+                }
+            }
+            // The link went down under the socket: the carrier's change is on its way.
+            Ok(Err(error)) => tracing::debug!("read packet socket: {error}"),
+            Err(_) => {}
+        }
+    }
+}
+
+/// The constructor in its place is `unsafe` for descriptors that may change hands; an `OwnedFd` does
+/// not.
+#[expect(deprecated, reason = "see above")]
+fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(socket)
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A seed that differs from host to host and boot to boot.
+pub fn seed(mac: [u8; 6]) -> u64 {
+    let mut bytes = [0; 8];
+    let random = std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
+    let [a, b, c, d, e, f] = mac;
+    let unique = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    match random {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        Err(_) => unique ^ Duration::as_nanos(&since_epoch()) as u64,
+    }
+}
+
+fn since_epoch() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}
