@@ -4,9 +4,11 @@
 //! [`Reference`], [`Registries`].
 
 pub mod digest;
+pub mod layer;
 pub mod reference;
 pub mod registries;
 pub mod store;
+pub mod unpack;
 
 pub use digest::{DiffId, Digest};
 pub use reference::Reference;
