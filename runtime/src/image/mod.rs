@@ -5,8 +5,11 @@
 
 pub mod digest;
 pub mod layer;
+pub mod manifest;
+pub mod platform;
 pub mod reference;
 pub mod registries;
+pub mod registry;
 pub mod store;
 pub mod unpack;
 

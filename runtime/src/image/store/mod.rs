@@ -1,12 +1,44 @@
-//! The store.
-//! x
+//! The content-addressed store: verified blobs, unpacked layers, and the list of images.
+//!
+//! It never shows a layer that is not whole, and never removes one that an image, a container or a
+//! running pull needs. One process has it open at a time.
+//!
+//! ```text
+//! images.json           the images and their names
+//! blobs/sha256/HEX      manifests and configurations
+//! layers/HEX/diff       a layer's content, as overlay wants it; HEX is its diff id
+//! layers/HEX/layer.json its size
+//! ingest/HEX            a download under way
+//! tmp/                  what is in the making; emptied at start
+//! ```
+
+mod collect;
+mod download;
+mod error;
+mod layout;
+mod locks;
+mod pull;
+mod record;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use oci_spec::image::ImageConfiguration;
+use tokio::sync::Semaphore;
 
+use super::platform::Platform;
+use super::registry::{Client, Settings};
+use super::unpack::Limits;
 use super::{DiffId, Digest, Reference, Registries};
+pub use error::{Problem, PullCause, PullError, StoreError};
+use layout::Layout;
+use locks::{Locks, Pins, guard};
+use pull::Pull;
+use record::{Images, Record};
 
 /// An image's id: the digest of its configuration.
 pub type ImageId = Digest;
@@ -37,7 +69,7 @@ pub struct Progress {
     pub layer: Digest,
     /// What is happening to it.
     pub phase: Phase,
-    /// Bytes done of `total`, in this phase.
+    /// Bytes downloaded of `total`.
     pub done: u64,
     /// Compressed bytes in all.
     pub total: u64,
@@ -56,109 +88,261 @@ pub enum Phase {
     Ready,
 }
 
-/// A pull that failed: `pull docker.io/library/redis:7: layer sha256:…: expected 1204 bytes, got 900`.
-#[derive(Debug, thiserror::Error)]
-#[error("pull {reference}: {cause}")]
-pub struct PullError {
-    /// The image asked for.
-    pub reference: String,
-    /// What went wrong.
-    pub cause: String,
+/// How a store behaves; the defaults are the host's.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Registries: credentials, certificates, timeouts.
+    pub client: Settings,
+    /// What one layer may cost.
+    pub limits: Limits,
+    /// Downloads at a time, over all pulls.
+    pub downloads: usize,
+    /// Layers unpacked at a time, over all pulls.
+    pub extractions: usize,
 }
 
-/// Anything else the store refuses.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Nothing has that name or id.
-    #[error("no image `{0}` in the store")]
-    NotFound(String),
-    /// A container uses it.
-    #[error("image `{0}` is in use by a container: remove the container first")]
-    InUse(String),
-    /// A file operation failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            client: Settings::default(),
+            limits: Limits::default(),
+            downloads: 3,
+            extractions: 2,
+        }
+    }
 }
 
-/// The content-addressed store below one folder.
+/// The store below one folder. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store {
-    root: Arc<PathBuf>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    options: Options,
+    platform: Platform,
+    state: Mutex<State>,
+    /// Held while records and files change, so that `state` is never locked across a disk write.
+    changes: Mutex<()>,
+    layer_locks: Locks,
+    blob_locks: Locks,
+    pins: Arc<Pins>,
+    downloads: Semaphore,
+    extractions: Arc<Semaphore>,
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    images: Images,
+    configs: HashMap<ImageId, Arc<ImageConfiguration>>,
 }
 
 impl Store {
     /// Opens or creates the store, and clears what an interrupted program left behind.
     ///
     /// # Errors
-    /// When the folder cannot be made, read or locked.
+    /// When the folder cannot be made or read, or another process has the store open.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        Self::open_with(root, Options::default())
+    }
+
+    /// As [`Store::open`], with options of one's own.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(root: &Path, options: Options) -> Result<Self, StoreError> {
+        sys::durable::create_dir_all(root)?;
+        let lock = take_lock(root)?;
+        let layout = Layout::open(root)?;
+        let images = Images::load(&layout.images())?;
+        let configs = load_configs(&layout, &images);
+        let inner = Inner {
+            state: Mutex::new(State { images, configs }),
+            changes: Mutex::default(),
+            platform: Platform::host(),
+            layer_locks: Locks::default(),
+            blob_locks: Locks::default(),
+            pins: Arc::default(),
+            downloads: Semaphore::new(options.downloads.max(1)),
+            extractions: Arc::new(Semaphore::new(options.extractions.max(1))),
+            layout,
+            options,
+            _lock: lock,
+        };
         Ok(Self {
-            root: Arc::new(root.to_owned()),
+            inner: Arc::new(inner),
         })
     }
 
-    /// Pulls an image, or finds that all of it is here.
+    /// Pulls an image, or finds that all of it is here. `progress` is called as layers go on.
     ///
     /// # Errors
-    /// See [`PullError`]. A failed pull changes no image and leaves no layer.
+    /// See [`PullError`]. A failed pull changes no image; it leaves verified layers and parts of
+    /// downloads only when trying again may help.
     pub async fn pull(
         &self,
         reference: &Reference,
         registries: &Registries,
         progress: impl Fn(Progress),
     ) -> Result<Image, PullError> {
-        let _ = (registries, progress);
-        let cause = format!("not built yet: {}", self.root.display());
-        Err(PullError {
-            reference: reference.to_string(),
+        let fail = |cause| PullError {
+            reference: reference.clone(),
             cause,
-        })
+        };
+        let endpoints = registries
+            .endpoints(reference)
+            .map_err(|e| fail(e.into()))?;
+        let client = Client::new(self.inner.options.client.clone());
+        let client = client.map_err(|e| fail(PullCause::Client(e)))?;
+        let mut last = None;
+        for endpoint in &endpoints {
+            let (client, progress) = (&client, &progress);
+            let pull = Pull {
+                store: self,
+                client,
+                endpoint,
+                reference,
+                progress,
+            };
+            match pull.run().await {
+                Ok(record) => {
+                    let image = self.image(&record);
+                    let gone = || io::Error::other("the image was removed while it was pulled");
+                    return image.ok_or_else(|| fail(PullCause::Store(gone())));
+                }
+                Err(cause) => {
+                    if endpoints.len() > 1 {
+                        tracing::info!(image = %reference, host = endpoint.host, %cause, "no luck here");
+                    }
+                    last = Some(cause);
+                }
+            }
+        }
+        let none = || PullCause::Store(io::Error::other("no place to pull from"));
+        Err(fail(last.unwrap_or_else(none)))
     }
 
     /// Finds an image by reference, full id, or a prefix of its id that fits only one.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Image> {
-        let _ = name;
-        None
+        let record = guard(&self.inner.state).images.find(name)?.clone();
+        self.image(&record)
     }
 
-    /// All images, newest first.
+    /// All images, the last pulled first.
     #[must_use]
     pub fn list(&self) -> Vec<Image> {
-        Vec::new()
+        let mut records = guard(&self.inner.state).images.images.clone();
+        records.sort_by(|a, b| (b.pulled_at, &a.id).cmp(&(a.pulled_at, &b.id)));
+        records.iter().filter_map(|r| self.image(r)).collect()
     }
 
-    /// Removes a name; with its last name the image and every layer that no other image needs.
-    /// `in_use` are the ids of the images that containers have.
+    /// The image's configuration as it was pulled, for the fields that are Docker's own
+    /// (`Healthcheck`, `Shell`, …).
     ///
     /// # Errors
-    /// When there is no such image, or a container uses it.
-    pub fn remove(&self, name: &str, in_use: &[ImageId]) -> Result<(), StoreError> {
-        let _ = in_use;
-        Err(StoreError::NotFound(name.to_owned()))
+    /// When the blob cannot be read.
+    pub fn config_json(&self, image: &Image) -> Result<serde_json::Value, StoreError> {
+        let bytes = std::fs::read(self.inner.layout.blob(&image.id))?;
+        Ok(serde_json::from_slice(&bytes).map_err(io::Error::from)?)
     }
 
-    /// Removes images without a name that no container uses, and whatever belongs to no image.
+    /// The image's layers as `overlay` wants them: topmost first, each once.
     ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn prune(&self, in_use: &[ImageId]) -> Result<Vec<ImageId>, StoreError> {
-        let _ = in_use;
-        Ok(Vec::new())
-    }
-
-    /// The image's layers as `overlay` wants them: topmost first.
+    /// The kernel refuses a folder that is given twice; only the topmost of equal layers counts
+    /// anyway. A layer that hides everything below it ends the list, since overlay has no mark for
+    /// that on a root.
     #[must_use]
     pub fn lower_dirs(&self, image: &Image) -> Vec<PathBuf> {
-        let _ = image;
-        Vec::new()
+        let layout = &self.inner.layout;
+        let mut folders = Vec::new();
+        for id in image.layers.iter().rev() {
+            let folder = layout.diff(id);
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+            if matches!(layout.layer_info(id), Ok(Some(info)) if info.is_opaque) {
+                break;
+            }
+        }
+        folders
     }
 
-    /// Verifies every blob's digest and that each image's layers exist; returns what is wrong.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+    /// Writes blobs, then the record: once it is there, all that it names is.
+    fn commit(
+        &self,
+        record: Record,
+        blobs: [(Digest, Vec<u8>); 2],
+        config: ImageConfiguration,
+    ) -> io::Result<()> {
+        let _changing = guard(&self.inner.changes);
+        for (digest, bytes) in blobs {
+            sys::durable::write(&self.inner.layout.blob(&digest), &bytes, 0o600)?;
+        }
+        let mut images = guard(&self.inner.state).images.clone();
+        let id = record.id.clone();
+        images.insert(record);
+        images.save(&self.inner.layout.images())?;
+        let mut state = guard(&self.inner.state);
+        state.images = images;
+        state.configs.insert(id, Arc::new(config));
+        Ok(())
+    }
+
+    fn image(&self, record: &Record) -> Option<Image> {
+        let config = Arc::clone(guard(&self.inner.state).configs.get(&record.id)?);
+        let names = guard(&self.inner.state)
+            .images
+            .images
+            .iter()
+            .find(|r| r.id == record.id)?
+            .names
+            .clone();
+        Some(Image {
+            id: record.id.clone(),
+            names,
+            manifest_digest: record.manifest.clone(),
+            config,
+            layers: record.layers.clone(),
+            size: record.size,
+            pulled_at: record.pulled_at(),
+        })
     }
 }
+
+/// An image whose configuration is damaged is left out, and `check` names it.
+fn load_configs(layout: &Layout, images: &Images) -> HashMap<ImageId, Arc<ImageConfiguration>> {
+    let mut configs = HashMap::new();
+    for record in &images.images {
+        let read = || -> io::Result<ImageConfiguration> {
+            Ok(serde_json::from_slice(&std::fs::read(
+                layout.blob(&record.id),
+            )?)?)
+        };
+        match read() {
+            Ok(config) => drop(configs.insert(record.id.clone(), Arc::new(config))),
+            Err(error) => tracing::warn!(image = %record.id, %error, "configuration is damaged"),
+        }
+    }
+    configs
+}
+
+fn take_lock(root: &Path) -> Result<File, StoreError> {
+    let path = root.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked(root.display().to_string())),
+        Err(e) => Err(io::Error::from(e).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
