@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::assemble::{self, Inputs};
+use crate::crates::{self, Crate};
 use crate::debian::cache::Cache;
 use crate::debian::lock::Lock;
 use crate::disk::{self, layout};
@@ -187,7 +188,11 @@ fn build(arguments: &Build) -> Result<()> {
     write(&out.join("vmlinuz"), &image.vmlinuz)?;
     write(&out.join("initrd.cpio"), &image.initrd)?;
     write(&out.join("cmdline"), image.cmdline.as_bytes())?;
-    let bill = serde_json::to_vec_pretty(&sbom::bill(&image, place.cache.release()))?;
+    let bill = serde_json::to_vec_pretty(&sbom::bill(
+        &image,
+        place.cache.release(),
+        &crates_of_programs()?,
+    ))?;
     write(&out.join("sbom.json"), &bill)?;
     let bytes = image.uki()?;
     let name = Uki::read(&bytes)?.file_name();
@@ -195,6 +200,27 @@ fn build(arguments: &Build) -> Result<()> {
     write(&out.join(&name), &bytes)?;
     println!("{}", out.join(&name).display());
     Ok(())
+}
+
+/// The crates behind our programs, where the workspace is at hand.
+fn crates_of_programs() -> Result<Vec<Crate>> {
+    let Some(workspace) = workspace() else {
+        progress::step("no workspace here: the SBOM lists no crates");
+        return Ok(Vec::new());
+    };
+    let lock = workspace.join("Cargo.lock");
+    let lock = fs::read_to_string(&lock).with_context(|| format!("read {}", lock.display()))?;
+    let mut manifests = BTreeMap::new();
+    for entry in fs::read_dir(&workspace)? {
+        let folder = entry?.path();
+        if let (Some(name), Ok(text)) = (
+            folder.file_name().and_then(|name| name.to_str()),
+            fs::read_to_string(folder.join("Cargo.toml")),
+        ) {
+            manifests.insert(name.to_owned(), text);
+        }
+    }
+    Ok(crates::of(&lock, &manifests, &["init", "skeg"])?)
 }
 
 /// A folder of results holds one UKI: that of the last build.

@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod cli;
+pub mod crates;
 pub mod debian;
 pub mod disk;
 pub mod host;

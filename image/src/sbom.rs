@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::Image;
+use crate::crates::Crate;
 use crate::debian::cache::Package;
 use crate::tree::Content;
 
@@ -16,9 +17,10 @@ const OURS: [(&str, &str); 3] = [
     ("skeg-agent", "/usr/lib/skeg/agent"),
 ];
 
-/// The bill of an image.
+/// The bill of an image, whose Debian packages come from `release` and whose programs are built from
+/// `crates`.
 #[must_use]
-pub fn bill(image: &Image, release: &str) -> Value {
+pub fn bill(image: &Image, release: &str, crates: &[Crate]) -> Value {
     let packages = image
         .packages
         .iter()
@@ -44,9 +46,11 @@ pub fn bill(image: &Image, release: &str) -> Value {
                 property("skeg:profile", &image.os_release.variant),
                 property("skeg:source-date", &image.os_release.source_date.to_string()),
                 property("skeg:kernel-release", &image.kernel_release),
+                // Cargo.lock does not say which crates only other systems use.
+                property("skeg:crates", "as locked, for any platform"),
             ],
         },
-        "components": packages.chain(ours).collect::<Vec<_>>(),
+        "components": packages.chain(ours).chain(crates.iter().map(rust)).collect::<Vec<_>>(),
     })
 }
 
@@ -70,6 +74,18 @@ fn debian(package: &Package, release: &str) -> Value {
         "licenses": [{ "expression": package.license }],
         "hashes": [sha256(&taken.sha256)],
         "properties": properties,
+    })
+}
+
+fn rust(of: &Crate) -> Value {
+    let purl = format!("pkg:cargo/{}@{}", encode(&of.name), encode(&of.version));
+    json!({
+        "type": "library",
+        "bom-ref": purl,
+        "name": of.name,
+        "version": of.version,
+        "purl": purl,
+        "hashes": [sha256(&of.sha256)],
     })
 }
 
