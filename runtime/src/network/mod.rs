@@ -3,6 +3,7 @@
 //! Never touches nftables tables other than its own, nor links that it did not make. Decisions
 //! (addresses, port claims, rules and their bytes) are pure; [`Networks`] is the edge that acts.
 
+pub mod attachment;
 pub mod claims;
 pub mod error;
 pub mod held;
@@ -18,9 +19,10 @@ pub mod ruleset;
 pub mod subnet;
 pub mod sysctl;
 
+pub use attachment::{Attach, Attachment};
 pub use error::Error;
 pub use ipam::Ipam;
 pub use mac::Mac;
-pub use networks::{Attach, Attachment, Networks};
+pub use networks::Networks;
 pub use port::{PortMapping, PortSyntaxError, Protocol};
 pub use subnet::Subnet;

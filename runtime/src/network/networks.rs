@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 
 use formats::paths;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::attachment::{Attach, Attachment};
 use super::claims::{Claims, PortTaken};
 use super::error::Error;
 use super::held::HeldPort;
@@ -30,33 +30,9 @@ pub const BRIDGE: &str = "skeg0";
 /// The host's ends of the containers' links begin so.
 const PAIR_PREFIX: &str = "skv";
 
-/// What a container asks of the default bridge.
-#[derive(Debug, Clone, Default)]
-pub struct Attach<'a> {
-    /// Ports to publish; a host port of 0 becomes a free one.
-    pub ports: &'a [PortMapping],
-    /// A fixed address instead of the next free one.
-    pub ip: Option<Ipv4Addr>,
-}
-
-/// A container's place on the bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attachment {
-    /// The container's id.
-    pub id: String,
-    /// Its address.
-    pub ip: Ipv4Addr,
-    /// The bits of `ip` that name the network.
-    pub prefix: u8,
-    /// The bridge's address: the container's default route.
-    pub gateway: Ipv4Addr,
-    /// The link address of its `eth0`.
-    pub mac: Mac,
-    /// Published ports, host ports as chosen.
-    pub ports: Vec<PortMapping>,
-    /// Servers for its `/etc/resolv.conf`.
-    pub dns: Vec<IpAddr>,
-}
+/// Descriptors are few (1024 by default) and the engine needs them: ports beyond these are looked at
+/// when they are published, but not kept from programs that come later.
+const MOST_HELD: usize = 256;
 
 /// The networks of this host's containers.
 #[derive(Debug)]
@@ -75,7 +51,7 @@ pub struct Networks {
 #[derive(Debug)]
 struct Attached {
     attachment: Attachment,
-    _held: Vec<HeldPort>,
+    held: Vec<HeldPort>,
 }
 
 impl Networks {
@@ -143,14 +119,15 @@ impl Networks {
         self.addresses.restore(leases)?;
         for attachment in attachments {
             self.claims.claim(&attachment.id, &attachment.ports)?;
-            let held = attachment.ports.iter().filter_map(hold_again).collect();
-            self.attached.insert(
-                attachment.id.clone(),
-                Attached {
-                    attachment,
-                    _held: held,
-                },
-            );
+            let room = self.room_for_held();
+            let held = attachment
+                .ports
+                .iter()
+                .take(room)
+                .filter_map(hold_again)
+                .collect();
+            self.attached
+                .insert(attachment.id.clone(), Attached { attachment, held });
         }
         self.remove_stray_links().await?;
         if self.attached.is_empty() && self.links.index(BRIDGE).await?.is_none() {
@@ -177,7 +154,7 @@ impl Networks {
         let attachment = self.attachment(id, &end, ports);
         let attached = Attached {
             attachment: attachment.clone(),
-            _held: held,
+            held,
         };
         self.attached.insert(id.to_owned(), attached);
         self.apply_rules()?;
@@ -203,16 +180,27 @@ impl Networks {
         id: &str,
         wanted: &[PortMapping],
     ) -> Result<(Vec<PortMapping>, Vec<HeldPort>), Error> {
-        let (mut ports, mut held) = (Vec::new(), Vec::new());
+        let (mut ports, mut held, room) = (Vec::new(), Vec::new(), self.room_for_held());
         let (free, named): (Vec<_>, Vec<_>) = wanted.iter().partition(|port| port.host_port == 0);
         self.claims.claim(id, &named)?;
         for port in named.iter().chain(&free) {
             let (kept, port) = HeldPort::take(port).map_err(|error| refused(port, error))?;
-            held.push(kept);
+            if held.len() < room {
+                held.push(kept);
+            }
             ports.push(port);
         }
         self.claims.claim(id, &ports[named.len()..])?;
         Ok((ports, held))
+    }
+
+    fn room_for_held(&self) -> usize {
+        let held: usize = self
+            .attached
+            .values()
+            .map(|attached| attached.held.len())
+            .sum();
+        MOST_HELD.saturating_sub(held)
     }
 
     async fn plug_in(
