@@ -119,8 +119,14 @@ pub struct Stat {
 }
 
 /// Bytes, as hexadecimal digits in JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
 
 impl Bytes {
     /// The bytes as text, wrong UTF-8 replaced.
