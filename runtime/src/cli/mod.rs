@@ -24,6 +24,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Cli, Verb};
+pub(crate) use client::socket;
 use error::CliError;
 
 /// Runs the program with its arguments, the program's name first.

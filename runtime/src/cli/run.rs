@@ -131,7 +131,12 @@ fn options(args: Run) -> Result<ContainerOptions, CliError> {
     }
     for option in &args.security_opt {
         match option.as_str() {
-            "no-new-privileges" | "no-new-privileges=true" => options.no_new_privileges = true,
+            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => {
+                options.no_new_privileges = Some(true);
+            }
+            "no-new-privileges=false" | "no-new-privileges:false" => {
+                options.no_new_privileges = Some(false);
+            }
             "seccomp=unconfined" => options.seccomp = Seccomp::Unconfined,
             other => {
                 return Err(CliError::usage(format!(

@@ -57,8 +57,8 @@ pub struct ContainerOptions {
     pub cap_add: Vec<String>,
     /// Capabilities dropped, the same way.
     pub cap_drop: Vec<String>,
-    /// Sets `no_new_privs`.
-    pub no_new_privileges: bool,
+    /// Sets `no_new_privs`; on when absent.
+    pub no_new_privileges: Option<bool>,
     /// System call filter.
     pub seccomp: Seccomp,
     /// Host name; the short id when absent.

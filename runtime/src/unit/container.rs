@@ -217,7 +217,7 @@ impl<'a> Draft<'a> {
             "Sysctl" => map(&mut o.sysctls, value)?,
             "AddCapability" => capabilities(&mut o.cap_add, value)?,
             "DropCapability" => capabilities(&mut o.cap_drop, value)?,
-            "NoNewPrivileges" => o.no_new_privileges = values::boolean(value)?,
+            "NoNewPrivileges" => o.no_new_privileges = Some(values::boolean(value)?),
             "SeccompProfile" => {
                 o.seccomp = match some(value) {
                     None => Seccomp::Default,

@@ -1,0 +1,462 @@
+//! One container's task: takes commands and exits, asks the machine, carries out its effects.
+//!
+//! All that happens to a container happens in its task, one thing after the other.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use formats::registration::{ErrorCode, Id, Slot, StampKind};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Engine;
+use super::api::FrameKind;
+use super::error::Error;
+use super::init_client;
+use super::io::{Log, Streams};
+use super::launch::{self, Launched};
+use super::machine::{Effect, Event, Machine, Rules};
+use super::record::{Config, ExitRecord, Phase, Process, State};
+use super::{clock, proc};
+use crate::container::cgroup::Cgroup;
+
+/// How long the last output of an ended container is waited for.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What a task is told.
+#[derive(Debug)]
+pub enum Command {
+    /// An event, and who wants to know when it has been taken.
+    Event(Event, oneshot::Sender<()>),
+    /// PID 1 says that it ended.
+    Exited(Slot),
+    /// It has been launched, or not.
+    Launched(Result<Box<Launched>, Error>),
+}
+
+/// A container, as everyone but its task sees it.
+#[derive(Debug)]
+pub struct Container {
+    /// What it is.
+    pub config: Config,
+    /// What it writes.
+    pub log: Arc<Log>,
+    /// Its streams, while it runs.
+    pub streams: Mutex<Streams>,
+    state: watch::Receiver<State>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Container {
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Tells changes; an error when it was removed.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Tells its task, and waits until that has been taken in.
+    ///
+    /// # Errors
+    /// When it is being removed.
+    pub async fn tell(&self, event: Event) -> Result<(), Error> {
+        let (sender, taken) = oneshot::channel();
+        self.send(Command::Event(event, sender)).await?;
+        // Dropped when the task ended with the event: a removal.
+        let _ = taken.await;
+        Ok(())
+    }
+
+    /// Tells its task.
+    ///
+    /// # Errors
+    /// When it is being removed.
+    pub async fn send(&self, command: Command) -> Result<(), Error> {
+        let gone = || Error::not_found(format!("container '{}' is gone", self.config.name));
+        self.commands.send(command).await.map_err(|_| gone())
+    }
+
+    /// Waits for a state.
+    ///
+    /// # Errors
+    /// When it is removed first.
+    pub async fn until(&self, reached: impl FnMut(&State) -> bool) -> Result<State, Error> {
+        let gone = || Error::not_found(format!("container '{}' was removed", self.config.name));
+        let mut state = self.watch();
+        state
+            .wait_for(reached)
+            .await
+            .map(|s| s.clone())
+            .map_err(|_| gone())
+    }
+
+    /// A frame's kind for its streams; a terminal has one only.
+    pub fn frame_kind(stream: super::log::Stream) -> FrameKind {
+        match stream {
+            super::log::Stream::Stdout => FrameKind::Stdout,
+            super::log::Stream::Stderr => FrameKind::Stderr,
+        }
+    }
+}
+
+/// What is kept of a running process.
+#[derive(Debug)]
+pub struct Running {
+    /// Of the main process.
+    pub pidfd: OwnedFd,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
+}
+
+/// What PID 1 had when the engine came up.
+#[derive(Debug)]
+pub struct Adopted {
+    /// Its process and exit.
+    pub slot: Slot,
+    /// Its streams.
+    pub stdio: Vec<OwnedFd>,
+}
+
+/// Starts a container's task.
+pub fn spawn(
+    engine: &Arc<Engine>,
+    config: Config,
+    state: State,
+    rules: Rules,
+    adopted: Option<Adopted>,
+) -> Arc<Container> {
+    let (commands, received) = mpsc::channel(16);
+    let (told, watched) = watch::channel(state.clone());
+    let log = Arc::new(Log::new(engine.shelf.log(&config.id)));
+    let container = Arc::new(Container {
+        config,
+        log,
+        streams: Mutex::default(),
+        state: watched,
+        commands,
+    });
+    let task = Task {
+        engine: Arc::downgrade(engine),
+        id: container.config.id.clone(),
+        container: Arc::downgrade(&container),
+        machine: Machine::new(state, rules, clock::steady()),
+        told,
+        running: None,
+        early_exit: None,
+    };
+    tokio::spawn(task.run(received, adopted));
+    container
+}
+
+struct Task {
+    engine: Weak<Engine>,
+    id: String,
+    container: Weak<Container>,
+    machine: Machine,
+    told: watch::Sender<State>,
+    running: Option<Running>,
+    /// An exit that came before the launch was known to have succeeded.
+    early_exit: Option<Slot>,
+}
+
+impl Task {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, adopted: Option<Adopted>) {
+        if let Some(adopted) = adopted {
+            self.adopt(adopted).await;
+        }
+        loop {
+            let alarm = self.machine.alarm.map(clock::instant);
+            let wake = async {
+                match alarm {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let gone = tokio::select! {
+                () = wake => self.event(Event::Alarm).await,
+                command = commands.recv() => match command {
+                    None => return,
+                    Some(command) => self.command(command).await,
+                },
+            };
+            if gone {
+                return;
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> bool {
+        match command {
+            Command::Event(event, taken) => {
+                let gone = self.event(event).await;
+                let _ = taken.send(());
+                gone
+            }
+            Command::Exited(slot) => self.exited(slot).await,
+            Command::Launched(outcome) => self.launched(outcome).await,
+        }
+    }
+
+    /// Takes an event through the machine; whether the container is gone.
+    async fn event(&mut self, event: Event) -> bool {
+        let effects = self.machine.step(event, clock::steady());
+        let mut gone = false;
+        for effect in effects {
+            if effect == Effect::Remove {
+                // Told first: those who wait for the end see it before the container is gone.
+                self.told.send_replace(self.machine.state.clone());
+            }
+            gone |= self.carry_out(effect).await;
+        }
+        self.told.send_replace(self.machine.state.clone());
+        gone
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> bool {
+        let Some(engine) = self.engine.upgrade() else {
+            return true;
+        };
+        match effect {
+            Effect::Launch => self.launch(&engine),
+            Effect::Persist => self.persist(&engine).await,
+            Effect::Release => release(&self.id).await,
+            Effect::CleanUp => self.clean_up(&engine).await,
+            Effect::Signal(signal) => self.signal(signal),
+            Effect::KillAll => self.kill_all(),
+            Effect::Remove => {
+                self.remove(&engine).await;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn launch(&self, engine: &Arc<Engine>) {
+        let (engine, container) = (engine.clone(), self.container.clone());
+        tokio::spawn(async move {
+            let Some(container) = container.upgrade() else {
+                return;
+            };
+            let outcome = launch::launch(&engine, &container).await.map(Box::new);
+            let _ = container.send(Command::Launched(outcome)).await;
+        });
+    }
+
+    async fn launched(&mut self, outcome: Result<Box<Launched>, Error>) -> bool {
+        let launched = match outcome {
+            Ok(launched) => *launched,
+            Err(e) => {
+                tracing::warn!("start {}: {e}", self.name());
+                self.early_exit = None;
+                return self
+                    .event(Event::StartFailed {
+                        message: e.message,
+                        code: e.exit,
+                    })
+                    .await;
+            }
+        };
+        self.running = Some(launched.running);
+        let gone = self
+            .event(Event::Started {
+                process: launched.process,
+                at_ns: clock::wall_ns(),
+                network: launched.network,
+            })
+            .await;
+        init_client::stamp(StampKind::Container, &self.name()).await;
+        match self.early_exit.take() {
+            Some(slot) if !gone => self.exited(slot).await,
+            _ => gone,
+        }
+    }
+
+    async fn exited(&mut self, slot: Slot) -> bool {
+        let Some(exit) = slot.exit else {
+            return false;
+        };
+        if self.machine.state.phase == Phase::Starting {
+            self.early_exit = Some(slot);
+            return false;
+        }
+        let ours = self
+            .machine
+            .state
+            .process
+            .is_some_and(|p| p.pid == slot.pid);
+        if !ours {
+            // Told twice, or of a start that failed.
+            return false;
+        }
+        self.drain().await;
+        let oom = self.running.as_ref().and_then(|r| r.cgroup.as_ref());
+        let oom = oom
+            .and_then(|c| c.usage().ok())
+            .is_some_and(|u| u.oom_kills > 0);
+        self.event(Event::Exited(ExitRecord {
+            code: exit.kind.code(),
+            at_ns: exit.at_ns,
+            oom,
+        }))
+        .await
+    }
+
+    async fn drain(&self) {
+        let Some(container) = self.container.upgrade() else {
+            return;
+        };
+        let mut streams = std::mem::take(&mut *lock(&container.streams));
+        streams.drain(DRAIN).await;
+        container.log.close();
+    }
+
+    async fn persist(&mut self, engine: &Engine) {
+        // What cannot be made durable is tried again: an exit must not be released before.
+        loop {
+            match engine.shelf.save(&self.id, &self.machine.state) {
+                Ok(()) => return engine.clear_trouble("state"),
+                Err(e) => {
+                    engine.trouble("state", format!("container state cannot be saved: {e}"));
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn clean_up(&mut self, engine: &Engine) {
+        let detached = engine.networks.lock().await.detach(&self.id).await;
+        if let Err(e) = detached {
+            tracing::warn!("detach {} from its network: {e}", self.name());
+        }
+        let cgroup = self.running.take().and_then(|r| r.cgroup);
+        if let Some(cgroup) = cgroup
+            && let Err(e) = cgroup.remove().await
+        {
+            tracing::warn!("remove the cgroup of {}: {e}", self.name());
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        if let Some(running) = &self.running
+            && let Err(e) = sys::process::pidfd_signal(running.pidfd.as_fd(), signal)
+        {
+            tracing::debug!("signal {signal} to {}: {e}", self.name());
+        }
+    }
+
+    fn kill_all(&self) {
+        let cgroup = self.running.as_ref().and_then(|r| r.cgroup.as_ref());
+        if let Some(cgroup) = cgroup {
+            match cgroup.kill() {
+                Ok(()) => return,
+                Err(e) => tracing::warn!("kill the cgroup of {}: {e}", self.name()),
+            }
+        }
+        self.signal(9);
+    }
+
+    async fn remove(&mut self, engine: &Arc<Engine>) {
+        if let Some(container) = self.container.upgrade() {
+            engine.forget(&self.id);
+            // Attached clients read to the end; they have seen it by now or are slow.
+            for _ in 0..100 {
+                if container.log.followers() == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for (_, volume) in &container.config.anonymous {
+                if let Err(e) = super::volumes::remove(&engine.shelf.volumes(), volume) {
+                    tracing::warn!("{e}");
+                }
+            }
+        }
+        if let Err(e) = engine.shelf.remove(&self.id) {
+            engine.trouble(
+                &self.id,
+                format!("container {} is only half removed: {e}", self.id),
+            );
+        }
+    }
+
+    async fn adopt(&mut self, adopted: Adopted) {
+        let Some((engine, container)) = self.engine.upgrade().zip(self.container.upgrade()) else {
+            return;
+        };
+        let slot = adopted.slot;
+        let options = &container.config.options;
+        match Streams::open(&container.log, adopted.stdio, None, options.tty) {
+            Ok(streams) => *lock(&container.streams) = streams,
+            Err(e) => tracing::error!("take over the streams of {}: {e}", self.name()),
+        }
+        let process = Process {
+            pid: slot.pid,
+            start_ticks: slot.start_ticks,
+        };
+        let cgroup = engine
+            .cgroup_of(&self.id)
+            .and_then(|path| Cgroup::open(&path).ok());
+        if slot.exit.is_none()
+            && let Some(pidfd) = open_pidfd(process)
+        {
+            self.running = Some(Running { pidfd, cgroup });
+        }
+        // The engine before this one may have died between the start and its record.
+        if self.machine.state.process != Some(process) || !self.machine.state.phase.is_up() {
+            let saved = engine.shelf.network(&self.id);
+            let network = self.machine.state.network.clone().or(saved);
+            self.machine.state.phase = Phase::Starting;
+            self.event(Event::Started {
+                process,
+                at_ns: clock::wall_ns(),
+                network,
+            })
+            .await;
+        }
+        if self.machine.state.phase == Phase::Stopping {
+            self.machine.alarm = Some(clock::steady() + Duration::from_secs(10));
+        }
+        if slot.exit.is_some() {
+            self.exited(slot).await;
+        }
+    }
+
+    fn name(&self) -> String {
+        let container = self.container.upgrade();
+        container.map_or_else(|| self.id.clone(), |c| c.config.name.clone())
+    }
+}
+
+/// A pidfd of exactly this process.
+pub fn open_pidfd(process: Process) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    (proc::start_ticks(process.pid) == Some(process.start_ticks)).then_some(pidfd)
+}
+
+/// Lets PID 1 forget a process; one that was just killed may not have been reaped yet.
+pub async fn release(id: &str) {
+    let Some(wire) = Id::new(id) else {
+        return;
+    };
+    for _ in 0..100 {
+        match init_client::release(wire).await {
+            Ok(()) => return,
+            Err(init_client::Error::Refused(ErrorCode::NotFound)) => return,
+            Err(init_client::Error::Refused(ErrorCode::Running)) => {}
+            Err(e) => {
+                tracing::warn!("release {id}: {e}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A lock whose holder cannot have panicked half-way: values are replaced whole.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

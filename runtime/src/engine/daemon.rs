@@ -1,0 +1,339 @@
+//! The daemon's life: open everything, take over what runs, serve, and end in order.
+//!
+//! What is missing is told as a trouble and gone without where that is possible; only the state
+//! folder and the socket are needed to be an engine at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use super::container::{self, Adopted, Command, lock};
+use super::create::image_signal;
+use super::init_client::{self, Exits, Held};
+use super::machine::{self, Event, Rules};
+use super::notify::Notify;
+use super::puller::Puller;
+use super::record::{Config, Phase, State};
+use super::shelf::Shelf;
+use super::units::{self, Board};
+use super::{Engine, clock, http, shutdown};
+use crate::image::Store;
+use crate::network::Networks;
+use crate::zygote;
+
+/// The watchdog is fed this often.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Where the engine finds and puts things; tests put them elsewhere.
+#[derive(Debug)]
+struct Places {
+    state: PathBuf,
+    socket: PathBuf,
+    zygote: PathBuf,
+    units: PathBuf,
+    cgroups: PathBuf,
+}
+
+impl Places {
+    fn from_env() -> Self {
+        let place = |key: &str, path: &str| {
+            std::env::var_os(key).map_or_else(|| PathBuf::from(path), PathBuf::from)
+        };
+        Self {
+            state: place("SKEG_STATE", formats::paths::ENGINE_STATE),
+            socket: crate::cli::socket(),
+            zygote: place("SKEG_ZYGOTE_SOCKET", formats::paths::ZYGOTE_SOCKET),
+            units: place("SKEG_UNITS", formats::paths::QUADLET),
+            cgroups: place("SKEG_CGROUPS", "/sys/fs/cgroup"),
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start at all.
+pub fn main() -> anyhow::Result<()> {
+    start_logging();
+    clock::steady();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build()
+        .context("start the event loop")?;
+    runtime.block_on(LocalSet::new().run_until(serve(Places::from_env())))
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SKEG_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .try_init();
+}
+
+async fn serve(places: Places) -> anyhow::Result<()> {
+    let notify = Notify::from_env();
+    // First of all, so that a stop during the start is not missed.
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    let boot = first_of_boot(&places);
+    let engine = open(&places).await?;
+    let exits = take_over(&engine, boot).await;
+    let listener = listen(&places.socket)?;
+    tokio::task::spawn_local(watch_exits(engine.clone(), exits));
+    let app = http::router(engine.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    notify.send("READY=1");
+    units::start_wanted(&engine, boot);
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => notify.send(&format!("WATCHDOG=1\nSTATUS={}", counts(&engine))),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("stopping: {}", counts(&engine));
+    shutdown::run(&engine, &notify).await;
+    let _ = std::fs::remove_file(&places.socket);
+    Ok(())
+}
+
+fn counts(engine: &Engine) -> String {
+    let all = engine.all();
+    let running = all.iter().filter(|c| c.state().phase.is_up()).count();
+    let units = units::list(engine);
+    let failed = units
+        .iter()
+        .filter(|u| u.state == super::api::UnitState::Failed)
+        .count();
+    let mut text = format!(
+        "{running} of {} containers run, {} units",
+        all.len(),
+        units.len()
+    );
+    if failed > 0 {
+        text.push_str(&format!(", {failed} failed"));
+    }
+    text
+}
+
+/// Whether no engine has run since the host booted: told by a file that does not outlive it.
+fn first_of_boot(places: &Places) -> bool {
+    let marker = places.socket.with_extension("booted");
+    let first = !marker.exists();
+    if let Some(folder) = marker.parent() {
+        let _ = std::fs::create_dir_all(folder);
+    }
+    if let Err(e) = std::fs::write(&marker, b"") {
+        tracing::warn!("write {}: {e}", marker.display());
+    }
+    first
+}
+
+async fn open(places: &Places) -> anyhow::Result<Arc<Engine>> {
+    let shelf = Shelf::open(&places.state)
+        .with_context(|| format!("open the state folder {}", places.state.display()))?;
+    let store = Store::open(&shelf.images())
+        .with_context(|| format!("open the image store {}", shelf.images().display()))?;
+    let networks = Networks::open()
+        .await
+        .context("open the container networks")?;
+    let (board, trouble) = Board::load(&places.units);
+    let cgroups = cgroups(&places.cgroups);
+    let engine = Arc::new(Engine {
+        puller: Puller::start(store.clone()),
+        zygote: zygote::Client::new(&places.zygote),
+        networks: tokio::sync::Mutex::new(networks),
+        containers: Mutex::default(),
+        units: Mutex::new(board),
+        troubles: Mutex::new(BTreeMap::new()),
+        filling: Mutex::new(()),
+        stopping: AtomicBool::new(false),
+        cgroups,
+        shelf,
+        store,
+    });
+    if let Some(text) = trouble {
+        engine.trouble("units", text);
+    }
+    if engine.cgroups.is_none() {
+        let text = format!(
+            "no cgroup {} below {}: containers have no limits",
+            formats::paths::CGROUP_CONTAINERS,
+            places.cgroups.display()
+        );
+        engine.trouble("cgroups", text);
+    }
+    Ok(engine)
+}
+
+fn cgroups(mount: &Path) -> Option<PathBuf> {
+    let containers = mount.join(formats::paths::CGROUP_CONTAINERS);
+    let usable = mount.join("cgroup.controllers").exists() && containers.is_dir();
+    usable.then(|| mount.to_path_buf())
+}
+
+fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
+    let what = || format!("listen at {}", socket.display());
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder).with_context(what)?;
+    }
+    // One engine at a time: the store's lock has been taken by now.
+    match std::fs::remove_file(socket) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(what),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).with_context(what)?;
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(socket, private).with_context(what)?;
+    Ok(listener)
+}
+
+/// Loads all containers and joins them with what PID 1 holds.
+async fn take_over(engine: &Arc<Engine>, boot: bool) -> Option<Exits> {
+    // Subscribed before the list is taken: no exit falls between.
+    let exits = match Exits::subscribe().await {
+        Ok(exits) => Some(exits),
+        Err(e) => {
+            engine.trouble("pid1", e.to_string());
+            None
+        }
+    };
+    let mut held = held(engine);
+    let loaded = match engine.shelf.load() {
+        Ok(loaded) => loaded,
+        Err(e) => {
+            engine.trouble("containers", format!("read the containers: {e}"));
+            return exits;
+        }
+    };
+    for (id, text) in loaded.damaged {
+        engine.trouble(&id, format!("container {id} cannot be used: {text}"));
+    }
+    let containers: Vec<_> = loaded
+        .containers
+        .into_iter()
+        .map(|(config, state)| {
+            let adopted = held.remove(&config.id);
+            (config, state, adopted)
+        })
+        .collect();
+    restore_networks(engine, &containers).await;
+    let mut starts = Vec::new();
+    for (config, state, adopted) in containers {
+        let (state, start) = after_start(&config, state, adopted.is_some(), boot);
+        let image = engine.store.find(&config.image_id);
+        let signal = image.as_ref().and_then(image_signal);
+        let rules = Rules::new(&config.options, signal, &config.id);
+        let id = config.id.clone();
+        let container = container::spawn(engine, config, state, rules, adopted);
+        lock(&engine.containers).insert(id, container.clone());
+        starts.extend(start.then_some(container));
+    }
+    for id in held.into_keys() {
+        // Of a container that was removed, or whose creation was cut: nobody waits for its exit.
+        tracing::warn!("PID 1 holds {id}, which is not a container any more: killed and released");
+        tokio::spawn(async move { container::release(&id).await });
+    }
+    for container in starts {
+        tokio::spawn(async move { container.tell(Event::Start { keen: true }).await });
+    }
+    exits
+}
+
+fn held(engine: &Engine) -> HashMap<String, Adopted> {
+    let list = init_client::list().unwrap_or_else(|e| {
+        engine.trouble("pid1", e.to_string());
+        Vec::new()
+    });
+    list.into_iter()
+        .map(|Held { slot, stdio }| (slot.id.to_string(), Adopted { slot, stdio }))
+        .collect()
+}
+
+async fn restore_networks(engine: &Engine, containers: &[(Config, State, Option<Adopted>)]) {
+    let alive = containers
+        .iter()
+        .filter(|(_, _, adopted)| adopted.as_ref().is_some_and(|a| a.slot.exit.is_none()));
+    let attachments = alive
+        .filter_map(|(config, state, _)| {
+            state
+                .network
+                .clone()
+                .or_else(|| engine.shelf.network(&config.id))
+        })
+        .collect();
+    if let Err(e) = engine.networks.lock().await.restore(attachments).await {
+        engine.trouble("network", format!("take over the container networks: {e}"));
+    }
+}
+
+/// The state of a container when an engine comes up, and whether it is to be started.
+///
+/// Units start their own at boot; a start that the engine's death cut is begun again.
+fn after_start(config: &Config, mut state: State, held: bool, boot: bool) -> (State, bool) {
+    if held {
+        return (state, false);
+    }
+    let was_up = state.phase.is_up();
+    let was_cut = matches!(state.phase, Phase::Starting | Phase::Restarting);
+    if was_up && state.exit.is_none() {
+        state.error = Some("the host went down while it ran".into());
+        state.error_code = 255;
+    }
+    if was_up || was_cut {
+        state.phase = Phase::Exited;
+        state.process = None;
+        state.network = None;
+    }
+    let at_boot = config.options.unit.is_none()
+        && machine::starts_at_boot(&state, config.options.restart, was_up || was_cut);
+    (state, if boot { at_boot } else { was_cut })
+}
+
+/// Hands exits to their containers; a connection that is gone is made anew.
+async fn watch_exits(engine: Arc<Engine>, mut exits: Option<Exits>) {
+    loop {
+        let Some(watched) = &exits else {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            exits = Exits::subscribe().await.ok();
+            if exits.is_some() {
+                engine.clear_trouble("pid1");
+                for Held { slot, .. } in init_client::list().unwrap_or_default() {
+                    tell(&engine, slot).await;
+                }
+            }
+            continue;
+        };
+        match watched.next().await {
+            Ok(slot) => tell(&engine, slot).await,
+            Err(e) => {
+                tracing::warn!("{e}");
+                exits = None;
+            }
+        }
+    }
+}
+
+async fn tell(engine: &Engine, slot: formats::registration::Slot) {
+    let container = lock(&engine.containers).get(slot.id.as_str()).cloned();
+    if let Some(container) = container {
+        // Its own task waits for nothing that this loop does.
+        let _ = container.send(Command::Exited(slot)).await;
+    }
+}

@@ -1,0 +1,241 @@
+//! A start, step by step: prepare, clone, attach, register, let go.
+//!
+//! A step that fails undoes the ones before it; nothing is retried here.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use formats::registration::Id;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::Engine;
+use super::container::{Container, Running, lock, release};
+use super::error::Error;
+use super::init_client;
+use super::io::Streams;
+use super::options::NetworkMode;
+use super::prepare;
+use super::proc;
+use super::record::{Config, Process};
+use crate::container::cgroup::Placement;
+use crate::network::{Attach, Attachment};
+use crate::zygote::{CreateRequest, Created, Stdio};
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its main process.
+    pub process: Process,
+    /// Handles on it.
+    pub running: Running,
+    /// Its place on the bridge.
+    pub network: Option<Attachment>,
+}
+
+/// Both sides of the standard streams.
+struct Pipes {
+    theirs: Stdio,
+    outputs: Vec<OwnedFd>,
+    stdin: Option<OwnedFd>,
+}
+
+/// Starts a container's process.
+///
+/// # Errors
+/// The step that failed; nothing of the start is left then.
+pub async fn launch(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launched, Error> {
+    if engine.is_stopping() {
+        return Err(Error::conflict(
+            "the engine is shutting down: nothing new starts",
+        ));
+    }
+    let config = &container.config;
+    let launched = steps(engine, container).await;
+    if launched.is_err() {
+        let _ = engine.networks.lock().await.detach(&config.id).await;
+    }
+    launched
+}
+
+async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launched, Error> {
+    let config = &container.config;
+    sweep(engine, config).await;
+    let ip = reserve(engine, config).await?;
+    let prepared = prepare(engine, config, ip).await?;
+    let tty = config.options.tty;
+    let pipes = pipes(config)?;
+    let mut created = engine
+        .zygote
+        .create(CreateRequest {
+            id: config.id.clone(),
+            spec: prepared.spec,
+            rootfs: prepared.rootfs,
+            cgroup: placement(engine, &config.id),
+            stdio: pipes.theirs,
+        })
+        .await?;
+    let mut outputs = pipes.outputs;
+    outputs.extend(created.terminal.take());
+    let readied = ready(engine, config, &created, &outputs).await;
+    let (process, network) = match readied {
+        Ok(both) => both,
+        Err(e) => {
+            created.cancel().await;
+            return Err(e);
+        }
+    };
+    let pidfd = created.pidfd.try_clone()?;
+    // Before the start: the first line must find its reader.
+    let streams = Streams::open(&container.log, outputs, pipes.stdin, tty)?;
+    *lock(&container.streams) = streams;
+    match created.start().await {
+        Ok(cgroup) => Ok(Launched {
+            process,
+            running: Running { pidfd, cgroup },
+            network,
+        }),
+        Err(e) => {
+            *lock(&container.streams) = Streams::default();
+            release(&config.id).await;
+            Err(e.into())
+        }
+    }
+}
+
+/// From the clone to the registration.
+async fn ready(
+    engine: &Engine,
+    config: &Config,
+    created: &Created,
+    outputs: &[OwnedFd],
+) -> Result<(Process, Option<Attachment>), Error> {
+    let start_ticks = proc::start_ticks(created.pid)
+        .ok_or_else(|| Error::failed("its process died before it was started"))?;
+    let network = attach(engine, config, created).await?;
+    if let Some(network) = &network {
+        engine.shelf.save_network(&config.id, network)?;
+    }
+    let id = Id::new(&config.id).ok_or_else(|| Error::failed("its id does not fit PID 1's"))?;
+    let clones: io::Result<Vec<OwnedFd>> = outputs.iter().map(OwnedFd::try_clone).collect();
+    let pidfd = created.pidfd.try_clone()?;
+    init_client::register(id, created.pid, pidfd, clones?)
+        .await
+        .map_err(|e| Error::failed(e.to_string()))?;
+    let process = Process {
+        pid: created.pid,
+        start_ticks,
+    };
+    Ok((process, network))
+}
+
+async fn reserve(engine: &Engine, config: &Config) -> Result<Option<Ipv4Addr>, Error> {
+    if config.options.network != NetworkMode::Bridge {
+        return Ok(None);
+    }
+    let reserved = engine.networks.lock().await.reserve(&config.id, None);
+    reserved.map(Some).map_err(|e| Error::failed(e.to_string()))
+}
+
+async fn attach(
+    engine: &Engine,
+    config: &Config,
+    created: &Created,
+) -> Result<Option<Attachment>, Error> {
+    let failed = |e: crate::network::Error| Error::failed(format!("network: {e}"));
+    let netns = created.pidfd.as_fd();
+    let mut networks = engine.networks.lock().await;
+    match config.options.network {
+        NetworkMode::Host => Ok(None),
+        NetworkMode::None => networks
+            .loopback_only(netns)
+            .await
+            .map_err(failed)
+            .map(|()| None),
+        NetworkMode::Bridge => {
+            let wanted = Attach {
+                ports: &config.options.ports,
+                ip: None,
+            };
+            networks
+                .attach(&config.id, netns, &wanted)
+                .await
+                .map(Some)
+                .map_err(failed)
+        }
+    }
+}
+
+async fn prepare(
+    engine: &Arc<Engine>,
+    config: &Config,
+    ip: Option<Ipv4Addr>,
+) -> Result<prepare::Prepared, Error> {
+    let image = engine.store.find(&config.image_id).ok_or_else(|| {
+        let (name, id) = (&config.options.image, &config.image_id);
+        Error::failed(format!("image {name} ({id}) is not in the store any more; pull it and create the container anew"))
+    })?;
+    let lower = engine.store.lower_dirs(&image);
+    let (apart, config) = (engine.clone(), config.clone());
+    let prepared = tokio::task::spawn_blocking(move || {
+        // A unit's container begins with a fresh layer at each start, as podman's Quadlet makes it.
+        if config.options.unit.is_some() {
+            apart.shelf.empty_layer(&config.id)?;
+        }
+        let _filling = lock(&apart.filling);
+        let prepared = prepare::prepare(&apart.shelf, &config, &image, lower, ip)?;
+        apart.shelf.save_spec(&config.id, &prepared.spec)?;
+        Ok::<_, Error>(prepared)
+    });
+    prepared.await.map_err(|e| Error::failed(e.to_string()))?
+}
+
+/// What a run of an engine before this one may have left: its cgroup is in the way of a new one.
+async fn sweep(engine: &Engine, config: &Config) {
+    if let Some(path) = engine.cgroup_of(&config.id)
+        && let Ok(left) = crate::container::cgroup::Cgroup::open(&path)
+        && let Err(e) = left.remove().await
+    {
+        tracing::warn!("remove cgroup {}: {e}", path.display());
+    }
+}
+
+fn placement(engine: &Engine, id: &str) -> Option<Placement> {
+    let mount = engine.cgroups.clone()?;
+    let path = PathBuf::from(formats::paths::CGROUP_CONTAINERS).join(id);
+    Some(Placement { mount, path })
+}
+
+fn pipes(config: &Config) -> Result<Pipes, Error> {
+    if config.options.tty {
+        return Ok(Pipes {
+            theirs: Stdio::Terminal,
+            outputs: Vec::new(),
+            stdin: None,
+        });
+    }
+    let (stdin, ours) = if config.options.stdin {
+        let (reader, writer) = pipe()?;
+        (reader, Some(writer))
+    } else {
+        (std::fs::File::open("/dev/null")?.into(), None)
+    };
+    let (out_reader, out_writer) = pipe()?;
+    let (err_reader, err_writer) = pipe()?;
+    Ok(Pipes {
+        theirs: Stdio::Streams {
+            stdin,
+            stdout: out_writer,
+            stderr: err_writer,
+        },
+        outputs: vec![out_reader, err_reader],
+        stdin: ours,
+    })
+}
+
+/// Close-on-exec, for the engine; the child's copies are dealt with by the zygote.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+}

@@ -1,0 +1,268 @@
+//! Where the engine's things lie, and the containers' two files.
+//!
+//! `config.json` is written once; `state.json` is replaced durably on each change. A folder without
+//! a whole `config.json` is a creation that was cut: it is removed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::Error;
+use super::record::{Config, FORMAT, State};
+use crate::network::Attachment;
+
+/// The engine's folders.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    root: PathBuf,
+}
+
+impl Shelf {
+    /// Below [`formats::paths::ENGINE_STATE`] or another folder.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let shelf = Self {
+            root: root.to_path_buf(),
+        };
+        for folder in [shelf.containers(), shelf.volumes()] {
+            sys::durable::create_dir_all(&folder)?;
+        }
+        Ok(shelf)
+    }
+
+    /// Images live here; the store makes it.
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    /// One folder a volume.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// A container's folder.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.containers().join(id)
+    }
+
+    /// Its output.
+    pub fn log(&self, id: &str) -> PathBuf {
+        self.container(id).join("log")
+    }
+
+    /// Makes a container's folder and writes its configuration, whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn create(&self, config: &Config) -> Result<(), Error> {
+        let folder = self.container(&config.id);
+        sys::durable::create_dir_all(&folder)?;
+        for name in ["log", "upper", "work", "merged", "etc"] {
+            let path = folder.join(name);
+            fs::create_dir(&path).map_err(|e| Error::file("create", &path, &e))?;
+        }
+        self.save(&config.id, &State::default())?;
+        write(&folder.join("config.json"), config)
+    }
+
+    /// Makes a container's state durable.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, id: &str, state: &State) -> Result<(), Error> {
+        let state = State {
+            format: FORMAT,
+            ..state.clone()
+        };
+        write(&self.container(id).join("state.json"), &state)
+    }
+
+    /// Keeps what the container was started with, for exec sessions of a later engine.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save_spec(&self, id: &str, spec: &oci_spec::runtime::Spec) -> Result<(), Error> {
+        write(&self.container(id).join("spec.json"), spec)
+    }
+
+    /// What the container was started with.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged.
+    pub fn spec(&self, id: &str) -> Result<oci_spec::runtime::Spec, Error> {
+        read(&self.container(id).join("spec.json"))
+    }
+
+    /// Keeps a place on the bridge from before the start on: an engine that dies before it has
+    /// recorded the start leaves this.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save_network(&self, id: &str, network: &Attachment) -> Result<(), Error> {
+        write(&self.container(id).join("network.json"), network)
+    }
+
+    /// The place on the bridge of the last start.
+    pub fn network(&self, id: &str) -> Option<Attachment> {
+        read(&self.container(id).join("network.json")).ok()
+    }
+
+    /// Empties the container's own layer.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn empty_layer(&self, id: &str) -> Result<(), Error> {
+        for name in ["upper", "work"] {
+            let path = self.container(id).join(name);
+            remove_tree(&path).map_err(|e| Error::file("empty", &path, &e))?;
+            fs::create_dir(&path).map_err(|e| Error::file("create", &path, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a container. Its configuration goes first, so that a cut leaves nothing half-known.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(&self, id: &str) -> Result<(), Error> {
+        let folder = self.container(id);
+        sys::durable::remove(&folder.join("config.json"))?;
+        remove_tree(&folder).map_err(|e| Error::file("remove", &folder, &e))
+    }
+
+    /// Every container, and what could not be read, by id.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn load(&self) -> Result<Loaded, Error> {
+        let mut loaded = Loaded::default();
+        for entry in fs::read_dir(self.containers())? {
+            let folder = entry?.path();
+            let id = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if !folder.join("config.json").exists() {
+                let _ = remove_tree(&folder);
+                continue;
+            }
+            match self.load_one(&folder) {
+                Ok(pair) => loaded.containers.push(pair),
+                Err(e) => loaded.damaged.push((id, e.to_string())),
+            }
+        }
+        loaded.containers.sort_by_key(|(config, _)| config.created);
+        Ok(loaded)
+    }
+
+    fn load_one(&self, folder: &Path) -> Result<(Config, State), Error> {
+        let config: Config = read(&folder.join("config.json"))?;
+        let state: State = read(&folder.join("state.json"))?;
+        for found in [config.format, state.format] {
+            if found != FORMAT {
+                return Err(Error::failed(format!(
+                    "{}: expected format {FORMAT}, found {found}",
+                    folder.display()
+                )));
+            }
+        }
+        Ok((config, state))
+    }
+}
+
+/// What [`Shelf::load`] found.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Oldest first.
+    pub containers: Vec<(Config, State)>,
+    /// Id, and what is wrong.
+    pub damaged: Vec<(String, String)>,
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|e| Error::failed(format!("write {}: {e}", path.display())))?;
+    Ok(sys::durable::write(path, &bytes, 0o600)?)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = fs::read(path).map_err(|e| Error::file("read", path, &e))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::failed(format!("read {}: {e}", path.display())))
+}
+
+/// Removes a folder; one that is not there is no error.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(id: &str) -> Config {
+        Config {
+            format: FORMAT,
+            id: id.into(),
+            name: id.into(),
+            created: 1,
+            options: Default::default(),
+            image_id: "sha256:0".into(),
+            command: "x".into(),
+            anonymous: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_and_a_cut_creation_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path()).unwrap();
+        shelf.create(&config("a")).unwrap();
+        shelf.create(&config("b")).unwrap();
+        fs::remove_file(shelf.container("b").join("config.json")).unwrap();
+        let loaded = shelf.load().unwrap();
+        assert_eq!(loaded.containers.len(), 1);
+        assert_eq!(loaded.containers[0].0, config("a"));
+        assert!(!shelf.container("b").exists());
+    }
+
+    #[test]
+    fn a_damaged_state_is_told_and_stops_nobody_else() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path()).unwrap();
+        shelf.create(&config("a")).unwrap();
+        shelf.create(&config("b")).unwrap();
+        fs::write(shelf.container("b").join("state.json"), "{\"format\":").unwrap();
+        let loaded = shelf.load().unwrap();
+        assert_eq!(loaded.containers.len(), 1);
+        assert_eq!(loaded.damaged.len(), 1);
+        assert!(
+            loaded.damaged[0].1.contains("state.json"),
+            "{:?}",
+            loaded.damaged
+        );
+    }
+
+    #[test]
+    fn a_removed_container_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path()).unwrap();
+        shelf.create(&config("a")).unwrap();
+        shelf.remove("a").unwrap();
+        assert!(shelf.load().unwrap().containers.is_empty());
+        assert!(!shelf.container("a").exists());
+    }
+}

@@ -1,0 +1,333 @@
+//! Units at work: which are there, where they stand, and their start in order at boot.
+//!
+//! A unit's container is made anew when its file or image has changed, else it is the one from
+//! before: its log goes on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use formats::registration::StampKind;
+use tokio::sync::watch;
+
+use super::Engine;
+use super::api::{UnitState, UnitSummary};
+use super::container::{Container, lock};
+use super::create;
+use super::error::Error;
+use super::init_client;
+use super::machine::Event;
+use super::options::ContainerOptions;
+use super::record::{Phase, State, StoppedBy};
+use super::volumes;
+use crate::unit::{Kind, Unit, UnitError, load, order};
+
+/// All units.
+#[derive(Debug, Default)]
+pub struct Board {
+    units: BTreeMap<String, Entry>,
+    errors: Vec<UnitError>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    unit: Unit,
+    /// What no container can tell: starting, failed before there was one, done.
+    own: watch::Sender<Own>,
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Idle,
+    Starting,
+    Started,
+    Failed,
+}
+
+impl Board {
+    /// Reads the folder of units.
+    pub fn load(folder: &Path) -> (Self, Option<String>) {
+        let (loaded, trouble) = match load::folder(folder) {
+            Ok(loaded) => (loaded, None),
+            Err(e) => (
+                load::Loaded::default(),
+                Some(format!("read units in {}: {e}", folder.display())),
+            ),
+        };
+        let units = loaded.units.into_iter().map(|unit| {
+            let entry = Entry {
+                unit: unit.clone(),
+                own: watch::Sender::new(Own::Idle),
+                problems: Vec::new(),
+            };
+            (unit.name, entry)
+        });
+        let board = Self {
+            units: units.collect(),
+            errors: loaded.errors,
+        };
+        (board, trouble)
+    }
+
+    fn set(&mut self, name: &str, own: Own) {
+        if let Some(entry) = self.units.get(name) {
+            entry.own.send_replace(own);
+        }
+    }
+
+    fn problem(&mut self, name: &str, text: String) {
+        if let Some(entry) = self.units.get_mut(name) {
+            entry.problems.push(text);
+        }
+    }
+}
+
+/// Starts what the boot targets want, in order, each as soon as what it waits for is there.
+///
+/// Units that run already are left alone; `boot` starts those that a user had stopped, too.
+pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
+    let mut board = lock(&engine.units);
+    let units: Vec<Unit> = board.units.values().map(|e| e.unit.clone()).collect();
+    let roots = units.iter().filter(|u| u.starts_at_boot());
+    let plan = order::plan(&units, roots.map(|u| u.name.as_str()));
+    for (name, text) in plan.problems {
+        tracing::warn!("{name}: {text}");
+        board.problem(&name, text);
+    }
+    for name in &plan.order {
+        let Some(entry) = board.units.get(name) else {
+            continue;
+        };
+        if let Some(container) = container_of(engine, &entry.unit) {
+            let state = container.state();
+            let left_alone = state.phase.is_up() || state.phase == Phase::Restarting;
+            let stopped = !boot && state.stopped_by == Some(StoppedBy::User);
+            if left_alone || stopped || (!boot && state.phase == Phase::Exited) {
+                entry.own.send_replace(Own::Started);
+                continue;
+            }
+        }
+        entry.own.send_replace(Own::Starting);
+        let waits = plan.after.get(name).cloned().unwrap_or_default();
+        let needs = plan.requires.get(name).cloned().unwrap_or_default();
+        let watches: Vec<_> = waits
+            .iter()
+            .filter_map(|w| board.units.get(w).map(|e| (w.clone(), e.own.subscribe())))
+            .map(|(w, watch)| (needs.contains(&w), w, watch))
+            .collect();
+        tokio::spawn(start_after(engine.clone(), entry.unit.clone(), watches));
+    }
+}
+
+async fn start_after(
+    engine: Arc<Engine>,
+    unit: Unit,
+    watches: Vec<(bool, String, watch::Receiver<Own>)>,
+) {
+    for (needed, name, mut watch) in watches {
+        let reached = watch
+            .wait_for(|own| matches!(own, Own::Started | Own::Failed))
+            .await;
+        let failed = reached.map_or(true, |own| *own == Own::Failed);
+        if failed && needed {
+            let text = format!("requires {name}, which failed");
+            finish(&engine, &unit, Err(Error::failed(text))).await;
+            return;
+        }
+    }
+    let started = async { start(&engine, &unit).await };
+    let outcome = match unit.start_timeout {
+        None => started.await,
+        Some(limit) => tokio::time::timeout(limit, started)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::failed(format!(
+                    "did not start within {} s",
+                    limit.as_secs()
+                )))
+            }),
+    };
+    finish(&engine, &unit, outcome).await;
+}
+
+async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), Error>) {
+    let stem = unit.name.trim_end_matches(".service").to_string();
+    match outcome {
+        Ok(()) => {
+            lock(&engine.units).set(&unit.name, Own::Started);
+            init_client::stamp(StampKind::Unit, &stem).await;
+        }
+        Err(e) => {
+            tracing::error!("{}: {e}", unit.name);
+            let mut board = lock(&engine.units);
+            board.problem(&unit.name, e.to_string());
+            board.set(&unit.name, Own::Failed);
+        }
+    }
+}
+
+async fn start(engine: &Arc<Engine>, unit: &Unit) -> Result<(), Error> {
+    match &unit.kind {
+        Kind::Volume { name } => volumes::ensure(&engine.shelf.volumes(), name).map(|_| ()),
+        Kind::Image { image, policy } => fetch(engine, image, *policy).await.map(|_| ()),
+        Kind::Container(options) => start_container(engine, options).await,
+    }
+}
+
+/// A registry that cannot be reached yet is asked again until the unit's time is up.
+async fn fetch(
+    engine: &Engine,
+    image: &str,
+    policy: super::options::PullPolicy,
+) -> Result<crate::image::Image, Error> {
+    let mut pause = std::time::Duration::from_millis(500);
+    loop {
+        match engine.puller.get(image, policy, None).await {
+            Err(e) if e.status == 500 && !engine.is_stopping() && pause.as_secs() < 60 => {
+                tracing::warn!("{e}: tried again in {} ms", pause.as_millis());
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn start_container(engine: &Arc<Engine>, options: &ContainerOptions) -> Result<(), Error> {
+    let image = fetch(engine, &options.image, options.pull).await?;
+    let name = options.name.as_deref().unwrap_or_default();
+    let before = lock(&engine.containers)
+        .values()
+        .find(|c| c.config.name == name)
+        .cloned();
+    let container = match before {
+        Some(c) if fits(&c, options, &image.id.to_string()) => c,
+        Some(c) if c.config.options.unit != options.unit => {
+            return Err(Error::conflict(format!(
+                "the name '{name}' is taken by a container of somebody else; remove it: skeg rm -f {name}"
+            )));
+        }
+        Some(c) => {
+            remove(&c).await;
+            create::create(engine, options.clone(), &image)?
+        }
+        None => create::create(engine, options.clone(), &image)?,
+    };
+    container.tell(Event::Start { keen: true }).await?;
+    let state = container.until(|s| s.phase != Phase::Starting).await?;
+    match state.error {
+        Some(error) if !state.phase.is_up() => Err(Error::failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a container is still what its unit asks for.
+fn fits(container: &Container, options: &ContainerOptions, image_id: &str) -> bool {
+    let mut own = container.config.options.clone();
+    // The image's own volumes were added when it was created.
+    let added = container.config.anonymous.iter().map(|(target, _)| target);
+    for target in added {
+        if !options.mounts.iter().any(|m| m.target == *target) {
+            own.mounts.retain(|m| m.target != *target);
+        }
+    }
+    own == *options && container.config.image_id == image_id
+}
+
+/// Removes a container and waits until it is gone.
+pub async fn remove(container: &Container) {
+    let mut watch = container.watch();
+    let _ = container.tell(Event::Remove).await;
+    while watch.changed().await.is_ok() {}
+}
+
+fn container_of(engine: &Engine, unit: &Unit) -> Option<Arc<Container>> {
+    let containers = lock(&engine.containers);
+    let own = |c: &&Arc<Container>| c.config.options.unit.as_deref() == Some(&*unit.name);
+    containers.values().find(own).cloned()
+}
+
+/// What each unit comes after, also by another's `Before=`.
+pub fn after(board: &Board) -> BTreeMap<String, std::collections::BTreeSet<String>> {
+    let units: Vec<Unit> = board.units.values().map(|e| e.unit.clone()).collect();
+    order::plan(&units, units.iter().map(|u| u.name.as_str())).after
+}
+
+/// Every unit, and every file that is none.
+pub fn list(engine: &Engine) -> Vec<UnitSummary> {
+    let board = lock(&engine.units);
+    let mut list: Vec<UnitSummary> = board
+        .units
+        .values()
+        .map(|entry| {
+            let state = container_of(engine, &entry.unit).map(|c| c.state());
+            UnitSummary {
+                name: entry.unit.name.clone(),
+                path: entry.unit.path.display().to_string(),
+                description: entry.unit.description.clone(),
+                state: state_of(*entry.own.borrow(), state.as_ref()),
+                problems: problems(entry, state.as_ref()),
+            }
+        })
+        .collect();
+    list.extend(board.errors.iter().map(|error| {
+        UnitSummary {
+            name: error
+                .path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            path: error.path.display().to_string(),
+            description: "not understood".into(),
+            state: UnitState::Failed,
+            problems: error.to_string().lines().map(str::to_string).collect(),
+        }
+    }));
+    list
+}
+
+fn problems(entry: &Entry, state: Option<&State>) -> Vec<String> {
+    let mut problems = entry.problems.clone();
+    if let Some(error) = state.and_then(|s| s.error.as_ref())
+        && !problems.contains(error)
+    {
+        problems.push(error.clone());
+    }
+    if state.is_some_and(|s| s.phase.is_up()) {
+        // It came up after all.
+        problems.retain(|p| !p.starts_with("container "));
+    }
+    problems
+}
+
+fn state_of(own: Own, state: Option<&State>) -> UnitState {
+    let Some(state) = state else {
+        return match own {
+            Own::Idle => UnitState::Inactive,
+            Own::Starting => UnitState::Activating,
+            Own::Started => UnitState::Active,
+            Own::Failed => UnitState::Failed,
+        };
+    };
+    match state.phase {
+        Phase::Running => UnitState::Active,
+        Phase::Stopping => UnitState::Deactivating,
+        Phase::Starting | Phase::Restarting => UnitState::Activating,
+        Phase::Created | Phase::Exited if own == Own::Starting => UnitState::Activating,
+        Phase::Created => match own {
+            Own::Failed => UnitState::Failed,
+            _ => UnitState::Inactive,
+        },
+        Phase::Exited => {
+            let failed = state.error.is_some()
+                || state.exit.is_some_and(|e| e.code != 0) && state.stopped_by.is_none();
+            if failed {
+                UnitState::Failed
+            } else {
+                UnitState::Inactive
+            }
+        }
+    }
+}

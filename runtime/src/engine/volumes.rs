@@ -1,0 +1,222 @@
+//! Volumes: folders that outlive containers, filled from the image when they are new and empty.
+//!
+//! The image is looked at through a mount that is attached nowhere, and only below its own root.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen,
+};
+
+use super::error::Error;
+use super::shelf::remove_tree;
+
+/// The content of a volume, made if it is not there.
+///
+/// # Errors
+/// What the file system says.
+pub fn ensure(volumes: &Path, name: &str) -> Result<PathBuf, Error> {
+    let data = volumes.join(name).join("_data");
+    sys::durable::create_dir_all(&data)?;
+    Ok(data)
+}
+
+/// All volumes, by name.
+///
+/// # Errors
+/// What the file system says.
+pub fn list(volumes: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(volumes)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        found.push((name, path.join("_data")));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes a volume and all that is in it.
+///
+/// # Errors
+/// When there is none, or what the file system says.
+pub fn remove(volumes: &Path, name: &str) -> Result<(), Error> {
+    let path = volumes.join(name);
+    if name.contains('/') || name.starts_with('.') || !path.is_dir() {
+        return Err(Error::not_found(format!(
+            "no volume '{name}'; see 'skeg volume ls'"
+        )));
+    }
+    remove_tree(&path).map_err(|e| Error::file("remove volume", &path, &e))
+}
+
+/// Copies what the image has at `target` into `data`, if that is empty; its owner and mode too.
+///
+/// # Errors
+/// What the file system says; nothing at `target` is none.
+pub fn fill(data: &Path, lower: &[PathBuf], target: &Path) -> Result<(), Error> {
+    let empty = fs::read_dir(data)?.next().is_none();
+    if !empty {
+        return Ok(());
+    }
+    let root = view(lower).map_err(|e| Error::failed(format!("look into the image: {e}")))?;
+    let inside = target.strip_prefix("/").unwrap_or(target);
+    let inside = if inside.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        inside
+    };
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let Ok(folder) = openat2(root.as_fd(), inside, flags, Mode::empty(), resolve) else {
+        return Ok(());
+    };
+    let from = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    let copied = copy_folder(&from, data).and_then(|()| {
+        // Through the magic link itself the descriptor's folder is meant, not the link.
+        let meta = fs::metadata(&from)?;
+        own(data, &meta)
+    });
+    copied.map_err(|e| Error::file("fill volume", data, &e))
+}
+
+/// The image's root: its only layer, or an overlay of all.
+fn view(lower: &[PathBuf]) -> io::Result<OwnedFd> {
+    let [only] = lower else {
+        return overlay(lower);
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, only, flags, Mode::empty())?)
+}
+
+fn overlay(lower: &[PathBuf]) -> io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let together = lower
+        .iter()
+        .map(|l| l.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(":");
+    for layer in lower {
+        // From 6.8 on, layers are added one by one; before, all in one string of a page at most.
+        if fsconfig_set_string(context.as_fd(), "lowerdir+", layer.as_path()).is_err() {
+            fsconfig_set_string(context.as_fd(), "lowerdir", together.as_str())?;
+            break;
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let meta = fs::symlink_metadata(&source)?;
+        let kind = meta.file_type();
+        if kind.is_symlink() {
+            symlink(fs::read_link(&source)?, &target)?;
+            lchown(&target, Some(meta.uid()), Some(meta.gid()))?;
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir(&target)?;
+            copy_folder(&source, &target)?;
+        } else if kind.is_file() {
+            fs::copy(&source, &target)?;
+        } else {
+            // Devices, pipes and sockets are no data.
+            continue;
+        }
+        attributes(&source, &target)?;
+        own(&target, &meta)?;
+    }
+    Ok(())
+}
+
+fn attributes(from: &Path, to: &Path) -> io::Result<()> {
+    for name in xattr::list(from)? {
+        let ours = name.to_string_lossy();
+        if ours.starts_with("user.") || ours == "security.capability" {
+            if let Some(value) = xattr::get(from, &name)? {
+                xattr::set(to, &name, &value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The owner first: a change of owner clears set-id bits.
+fn own(path: &Path, meta: &fs::Metadata) -> io::Result<()> {
+    chown(path, Some(meta.uid()), Some(meta.gid()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(meta.mode() & 0o7777))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_volume_gets_the_images_content_and_a_used_one_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let layer = root.path().join("layer");
+        fs::create_dir_all(layer.join("srv/data/sub")).unwrap();
+        fs::write(layer.join("srv/data/sub/file"), "from the image").unwrap();
+        symlink("/etc/shadow", layer.join("srv/data/link")).unwrap();
+        fs::set_permissions(layer.join("srv/data"), fs::Permissions::from_mode(0o1750)).unwrap();
+        let volumes = root.path().join("volumes");
+        let data = ensure(&volumes, "v").unwrap();
+        fill(&data, std::slice::from_ref(&layer), Path::new("/srv/data")).unwrap();
+        assert_eq!(
+            fs::read_to_string(data.join("sub/file")).unwrap(),
+            "from the image"
+        );
+        assert_eq!(
+            fs::read_link(data.join("link")).unwrap(),
+            Path::new("/etc/shadow")
+        );
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o7777, 0o1750);
+        fs::write(data.join("sub/file"), "changed").unwrap();
+        fill(&data, &[layer], Path::new("/srv/data")).unwrap();
+        assert_eq!(
+            fs::read_to_string(data.join("sub/file")).unwrap(),
+            "changed"
+        );
+    }
+
+    #[test]
+    fn a_link_in_the_image_does_not_lead_to_the_host() {
+        let root = tempfile::tempdir().unwrap();
+        let layer = root.path().join("layer");
+        let outside = root.path().join("outside");
+        fs::create_dir_all(&layer).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("secret"), "x").unwrap();
+        symlink(&outside, layer.join("data")).unwrap();
+        let data = ensure(&root.path().join("volumes"), "v").unwrap();
+        fill(&data, &[layer], Path::new("/data")).unwrap();
+        assert!(fs::read_dir(&data).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_volume_of_another_folder_cannot_be_removed() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["..", "a/b", "", "gone", "."] {
+            assert!(remove(root.path(), name).is_err(), "{name}");
+        }
+    }
+}
