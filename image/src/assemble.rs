@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use formats::paths;
 
 use crate::debian::cache::{Cache, CacheError, Package};
-use crate::modules::{Kernel, Module, ModuleError};
+use crate::modules::{Kernel, Module, ModuleError, signature};
 use crate::osrelease::{OsRelease, Version};
-use crate::recipe::{File, Recipe, RecipeError, Resolved};
+use crate::recipe::{File, Recipe, RecipeError, Resolved, Signatures};
 use crate::tree::cpio::{self, CpioError};
 use crate::tree::{Content, Tree, TreeError};
 use crate::uki::{self, UkiError};
@@ -195,8 +195,8 @@ impl Work<'_> {
         let wanted: Vec<_> = profile.modules.iter().map(String::as_str).collect();
         let modules = self.kernel.modules(&wanted)?;
         put_module_list(&mut tree, &modules)?;
-        for module in modules {
-            put_module(&mut tree, module)?;
+        for module in &modules {
+            self.put_module(&mut tree, module)?;
         }
         tree.file(
             paths::OS_RELEASE,
@@ -231,8 +231,8 @@ impl Work<'_> {
                 .kernel
                 .modules(&base.into_iter().chain(more).collect::<Vec<_>>())?;
             put_module_list(&mut tree, &all)?;
-            for module in all.into_iter().filter(|module| !known.contains(module)) {
-                put_module(&mut tree, module)?;
+            for module in all.iter().filter(|module| !known.contains(module)) {
+                self.put_module(&mut tree, module)?;
             }
         }
         Ok(Some(tree))
@@ -295,6 +295,18 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn put_module(&self, tree: &mut Tree, module: &Module) -> Result<(), TreeError> {
+        let bytes = match self.profile.base.1.module_signatures {
+            Signatures::Keep => &module.bytes,
+            Signatures::Drop => signature::strip(&module.bytes),
+        };
+        tree.file(
+            &format!("/usr/lib/modules/{}", module.path),
+            0o644,
+            bytes.to_vec(),
+        )
+    }
+
     fn os_release(&self, variant: &str) -> OsRelease {
         OsRelease {
             id: self.recipe.image.id.clone(),
@@ -304,14 +316,6 @@ impl Work<'_> {
             source_date: self.inputs.source_date,
         }
     }
-}
-
-fn put_module(tree: &mut Tree, module: Module) -> Result<(), TreeError> {
-    tree.file(
-        &format!("/usr/lib/modules/{}", module.path),
-        0o644,
-        module.bytes,
-    )
 }
 
 fn put_module_list(tree: &mut Tree, modules: &[Module]) -> Result<(), TreeError> {

@@ -69,12 +69,25 @@ pub struct Profile {
     pub directories: Vec<Directory>,
     /// Kernel modules to pack and load, dependencies added.
     pub modules: Vec<String>,
+    /// Whether modules keep Debian's signatures.
+    pub module_signatures: Signatures,
     /// Symbolic links to make.
     pub links: Vec<Link>,
     /// Files to pack.
     pub files: Vec<File>,
     /// What is added by a second initramfs segment.
     pub segment: Option<Segment>,
+}
+
+/// What becomes of the signatures of kernel modules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signatures {
+    /// They stay: a kernel that is locked down loads no module without.
+    #[default]
+    Keep,
+    /// They are cut off, so that the kernel does not check them.
+    Drop,
 }
 
 /// A second initramfs segment.

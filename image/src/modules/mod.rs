@@ -5,6 +5,7 @@
 
 pub mod modinfo;
 pub mod resolve;
+pub mod signature;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
