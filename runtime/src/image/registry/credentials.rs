@@ -71,7 +71,9 @@ impl Credentials {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let file: File = serde_json::from_slice(bytes)
+        // By way of a map: a struct of which all may be left out would also read `[]`.
+        let file: File = serde_json::from_slice::<serde_json::Map<_, _>>(bytes)
+            .and_then(|map| serde_json::from_value(map.into()))
             .map_err(|e| format!("line {}: expected {{\"auths\": {{…}}}}", e.line()))?;
         let mut logins = BTreeMap::new();
         for (place, auth) in file.auths {
