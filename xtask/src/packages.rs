@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 13] = [
+const NEEDED: [Package; 15] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -34,6 +34,8 @@ const NEEDED: [Package; 13] = [
     package("xz-utils", "packed kernel modules"),
     package("zstd", "to measure what a release weighs on the wire"),
     package("skopeo", "pushes the demo's image"),
+    package("iproute2", "network namespaces of the tests"),
+    package("nftables", "to look at the rules that the tests make"),
     package("ca-certificates", "the roots that the image trusts"),
 ];
 

@@ -78,16 +78,26 @@ fn machines(tally: &mut Tally, area: &str, programs: &[&str]) -> Outcome<()> {
     many(tally, &format!("machines: {area}"), command)
 }
 
-/// Licences, bans and sources of the dependencies, by cargo-deny where it is installed.
+/// Licences, bans and sources of the dependencies, by cargo-deny.
 fn dependencies(tally: &mut Tally) -> Outcome<()> {
+    let tools = place::target().join("tools");
     let there = build::cargo(&["deny", "--version"]).output();
-    if there.is_ok_and(|output| output.status.success()) {
-        let check = ["deny", "check", "bans", "licenses", "sources"];
-        return one(tally, "dependencies", build::cargo(&check));
+    if !there.is_ok_and(|output| output.status.success()) && !tools.join("bin").exists() {
+        let mut install = build::cargo(&["install", "--locked", "cargo-deny", "--root"]);
+        install
+            .arg(&tools)
+            .env("CARGO_TARGET_DIR", tools.join("build"));
+        if let Err(error) = progress::quietly("build cargo-deny, once", &mut install) {
+            println!("{error}\nby hand: cargo install --locked cargo-deny");
+            tally.check("dependencies (no cargo-deny)", false);
+            return Ok(());
+        }
+        let _ = std::fs::remove_dir_all(tools.join("build"));
     }
-    println!("\n── dependencies: not checked, for cargo-deny is not installed");
-    println!("   cargo install --locked cargo-deny");
-    Ok(())
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut check = build::cargo(&["deny", "check", "bans", "licenses", "sources"]);
+    check.env("PATH", format!("{path}:{}", tools.join("bin").display()));
+    one(tally, "dependencies", check)
 }
 
 fn one(tally: &mut Tally, name: &str, mut command: Command) -> Outcome<()> {
