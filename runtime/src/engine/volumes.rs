@@ -52,7 +52,8 @@ pub fn list(volumes: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
 /// When there is none, or what the file system says.
 pub fn remove(volumes: &Path, name: &str) -> Result<(), Error> {
     let path = volumes.join(name);
-    if name.contains('/') || name.starts_with('.') || !path.is_dir() {
+    // Checked again here: an empty name would mean the folder of all volumes.
+    if super::values::volume_name(name).is_err() || !path.is_dir() {
         return Err(Error::not_found(format!(
             "no volume '{name}'; see 'skeg volume ls'"
         )));
