@@ -8,10 +8,21 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// Gives every signal its default action and unblocks all: Rust ignores `SIGPIPE`, and what is
 /// ignored or blocked survives an exec.
 pub fn default_signals() {
+    // The kernel's own structure (handler, flags, restorer, mask), since glibc hides two signals.
+    let default = [0u64; 4];
+    let mask_size = size_of::<u64>();
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL runs no code of ours; the kernel refuses SIGKILL, SIGSTOP and glibc its
-        // two internal signals, which is what we want.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: all-zero is SIG_DFL, which runs no code of ours; nothing is written back. SIGKILL
+        // and SIGSTOP are refused, as they should be.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                mask_size,
+            )
+        };
     }
     // SAFETY: the set is initialised by sigemptyset before it is read.
     unsafe {

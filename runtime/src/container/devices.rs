@@ -214,7 +214,13 @@ pub fn compile(rules: &[LinuxDeviceCgroup]) -> Vec<u64> {
         bpf(0x61, 5, 1, 8, 0),      // r5 = minor
     ];
     for rule in rules.iter().rev() {
-        program.extend(compile_rule(rule));
+        let compiled = compile_rule(rule);
+        let always = compiled.len() == verdict(false).len();
+        program.extend(compiled);
+        if always {
+            // What follows is never reached, and the verifier refuses such instructions.
+            return program;
+        }
     }
     program.extend(verdict(false));
     program

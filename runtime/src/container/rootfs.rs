@@ -2,7 +2,9 @@
 //!
 //! No path of a container is ever resolved outside its root, nor through a magic link of procfs.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -25,6 +27,9 @@ pub(crate) enum Kind {
 
 /// Longest value that fsconfig(2) takes, less its NUL.
 const FSCONFIG_MAX: usize = 255;
+
+/// Dangling symlinks that are followed on the way to a target that is made.
+const MAX_LINKS: u32 = 10;
 
 /// statfs(2) `f_type` of procfs.
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -81,7 +86,7 @@ pub(crate) fn make_parent(root: BorrowedFd<'_>, path: &str) -> Result<(OwnedFd, 
             "the root itself is no target",
         ));
     };
-    let directory = make_directories(root, parent, path)?;
+    let directory = make_directories(root, parent, path, MAX_LINKS)?;
     Ok((directory, PathBuf::from(name)))
 }
 
@@ -92,7 +97,7 @@ pub(crate) fn make_target(
     kind: Kind,
 ) -> Result<OwnedFd, Failure> {
     if kind == Kind::Directory {
-        return make_directories(root, &normalized(path), path);
+        return make_directories(root, &normalized(path), path, MAX_LINKS);
     }
     let clean = Path::new("/").join(normalized(path));
     match open_in_root(root, &clean, OFlags::PATH) {
@@ -111,7 +116,7 @@ pub(crate) fn make_target(
 
 /// Opens `path` as a directory that is reached through no symlink, made when missing.
 pub(crate) fn make_real_directory(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
-    make_directories(root, &normalized(path), path)?;
+    make_directories(root, &normalized(path), path, MAX_LINKS)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
     open_resolved(root, Path::new(path), flags, resolve).map_err(|error| match error {
@@ -120,7 +125,14 @@ pub(crate) fn make_real_directory(root: BorrowedFd<'_>, path: &str) -> Result<Ow
     })
 }
 
-fn make_directories(root: BorrowedFd<'_>, clean: &Path, shown: &str) -> Result<OwnedFd, Failure> {
+/// Opens the directory, made with its parents when missing. `links`: how many dangling symlinks may
+/// still be met on the way; what such a one points to is made, inside the root.
+fn make_directories(
+    root: BorrowedFd<'_>,
+    clean: &Path,
+    shown: &str,
+    links: u32,
+) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     if let Ok(found) = open_in_root(root, Path::new("/").join(clean), flags) {
         return Ok(found);
@@ -129,19 +141,30 @@ fn make_directories(root: BorrowedFd<'_>, clean: &Path, shown: &str) -> Result<O
     let mut at = open_in_root(root, &prefix, flags).doing("openat2", shown)?;
     for name in clean.components() {
         prefix.push(name);
-        let next = match open_in_root(root, &prefix, flags) {
-            Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&at, name.as_os_str(), Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(error) => return Err(Failure::kernel("mkdir", shown, error)),
+        let mut next = open_in_root(root, &prefix, flags);
+        if next.as_ref().err() == Some(&Errno::NOENT) {
+            match rustix::fs::mkdirat(&at, name.as_os_str(), Mode::from_raw_mode(0o755)) {
+                Ok(()) => {}
+                Err(Errno::EXIST) if links > 0 => {
+                    let target = link_target(&at, name.as_os_str(), &prefix);
+                    let target = target.doing("readlink", shown)?;
+                    make_directories(root, &target, shown, links - 1)?;
                 }
-                open_in_root(root, &prefix, flags)
+                Err(error) => return Err(Failure::kernel("mkdir", shown, error)),
             }
-            done => done,
-        };
+            next = open_in_root(root, &prefix, flags);
+        }
         at = next.doing("openat2", shown)?;
     }
     Ok(at)
+}
+
+/// Where the symlink `name` in the directory `at` points to, seen from the root.
+fn link_target(at: &OwnedFd, name: &OsStr, path: &Path) -> Result<PathBuf, Errno> {
+    let target = rustix::fs::readlinkat(at, name, Vec::new())?;
+    let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+    let target = path.parent().unwrap_or(Path::new("/")).join(target);
+    Ok(normalized(&target.to_string_lossy()))
 }
 
 /// The path without root, `.` and `..`: `..` takes one component away, textually.
@@ -309,6 +332,16 @@ mod tests {
         std::fs::create_dir(directory.path().join("outside")).unwrap();
         make_target(fd.as_fd(), "/link/made", Kind::Directory).unwrap();
         assert!(directory.path().join("outside/made").is_dir());
+    }
+
+    #[test]
+    fn a_dangling_symlink_to_a_directory_is_made_inside() {
+        let (directory, fd) = root();
+        std::os::unix::fs::symlink("../../run/data", directory.path().join("data")).unwrap();
+        make_target(fd.as_fd(), "/data/deep", Kind::Directory).unwrap();
+        assert!(directory.path().join("run/data/deep").is_dir());
+        std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
+        assert!(make_target(fd.as_fd(), "/loop/x", Kind::Directory).is_err());
     }
 
     #[test]
