@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::candidate::Candidate;
 use super::lock::{self, Pinned};
 use super::mirror::Mirrors;
 use crate::host::{APT_CACHE, APT_GET, DPKG, Tool, ToolError};
@@ -67,17 +68,6 @@ pub enum AptError {
     },
 }
 
-/// A package that the mirror has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// SHA-256 as the signed index gives it.
-    pub sha256: String,
-}
-
 /// apt with a root of its own.
 #[derive(Debug)]
 pub struct Apt {
@@ -100,7 +90,9 @@ impl Apt {
             },
             None => Mirrors::find(host_sources().iter().map(String::as_str)),
         };
-        let sources = source_list(&mirrors, release).ok_or(AptError::NoMirror)?;
+        let sources = mirrors
+            .source_list(release, KEYRING)
+            .ok_or(AptError::NoMirror)?;
         for folder in ["state/lists/partial", "cache/archives/partial"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(at(&path))?;
@@ -133,7 +125,7 @@ impl Apt {
     pub fn candidates(&self, name: &str) -> Result<Vec<Candidate>, AptError> {
         // apt-cache fails for a name that it does not know: that is an empty list.
         match self.run(APT_CACHE, &["show", name]) {
-            Ok(text) => Ok(parse_show(&String::from_utf8_lossy(&text))),
+            Ok(text) => Ok(Candidate::all_in(&String::from_utf8_lossy(&text))),
             Err(AptError::Tool(ToolError::Failed { .. })) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -235,33 +227,6 @@ fn host_sources() -> Vec<String> {
         .collect()
 }
 
-fn source_list(mirrors: &Mirrors, release: &str) -> Option<String> {
-    let main = mirrors.main.as_deref()?;
-    let line = |uri: &str, suite: &str| {
-        format!("deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main\n")
-    };
-    let mut text = line(main, release);
-    if let Some(security) = &mirrors.security {
-        text += &line(security, &format!("{release}-security"));
-    }
-    Some(text)
-}
-
-fn parse_show(text: &str) -> Vec<Candidate> {
-    let stanza = |stanza: &str| {
-        let field = |key: &str| {
-            let value = stanza.lines().find_map(|line| line.strip_prefix(key));
-            value.map(|value| value.trim().to_owned())
-        };
-        Some(Candidate {
-            name: field("Package:")?,
-            version: field("Version:")?,
-            sha256: field("SHA256:")?,
-        })
-    };
-    text.split("\n\n").filter_map(stanza).collect()
-}
-
 fn is_newer(a: &str, b: &str) -> Result<bool, AptError> {
     match DPKG.run(["--compare-versions", a, "gt", b], &[]) {
         Ok(_) => Ok(true),
@@ -274,31 +239,5 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> AptError + '_ {
     move |source| AptError::Io {
         path: path.to_owned(),
         source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_apt_shows_is_read() {
-        let text = "Package: a\nVersion: 1\nSHA256: aa\n\nPackage: a\nVersion: 2\nSHA256: bb\n\n";
-        let all = parse_show(text);
-        assert_eq!(all.len(), 2);
-        assert_eq!((&*all[1].version, &*all[1].sha256), ("2", "bb"));
-    }
-
-    #[test]
-    fn the_sources_are_signed_for_by_debian_alone() {
-        let mirrors = Mirrors {
-            main: Some("http://m.test/debian".into()),
-            security: Some("http://m.test/sec".into()),
-        };
-        let list = source_list(&mirrors, "trixie").unwrap();
-        let signed = format!("signed-by={KEYRING}");
-        assert!(list.lines().all(|line| line.contains(&signed)));
-        assert!(list.ends_with("http://m.test/sec trixie-security main\n"));
-        assert_eq!(source_list(&Mirrors::default(), "trixie"), None);
     }
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::apt::{Apt, AptError, Candidate};
+use super::apt::{Apt, AptError};
+use super::candidate::Candidate;
 use super::lock::{Lock, Pinned, Taken};
 use crate::host::{DPKG_DEB, ToolError};
 use crate::progress;

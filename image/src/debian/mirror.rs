@@ -56,6 +56,20 @@ impl Mirrors {
             security: pick("-security"),
         }
     }
+
+    /// apt's sources for one release, all signed for by `keyring`; none without a main archive.
+    #[must_use]
+    pub fn source_list(&self, release: &str, keyring: &str) -> Option<String> {
+        let main = self.main.as_deref()?;
+        let line = |uri: &str, suite: &str| {
+            format!("deb [arch=amd64 signed-by={keyring}] {uri} {suite} main\n")
+        };
+        let mut text = line(main, release);
+        if let Some(security) = &self.security {
+            text += &line(security, &format!("{release}-security"));
+        }
+        Some(text)
+    }
 }
 
 /// Others publish under Debian's suite names too, but not below a folder that is called debian.
@@ -145,5 +159,18 @@ mod tests {
     fn a_machine_without_debian_sources_has_no_mirror() {
         let text = "Types: deb\nURIs: https://vendor.test/x\nSuites: nodistro\nComponents: main\n";
         assert_eq!(Mirrors::find([text]), Mirrors::default());
+    }
+
+    #[test]
+    fn the_sources_are_signed_for_by_debian_alone() {
+        let mirrors = Mirrors {
+            main: Some("http://m.test/debian".into()),
+            security: Some("http://m.test/sec".into()),
+        };
+        let list = mirrors.source_list("trixie", "/k.gpg").unwrap();
+        let signed = "signed-by=/k.gpg";
+        assert!(list.lines().all(|line| line.contains(signed)));
+        assert!(list.ends_with("http://m.test/sec trixie-security main\n"));
+        assert_eq!(Mirrors::default().source_list("trixie", "/k.gpg"), None);
     }
 }

@@ -5,5 +5,6 @@
 
 pub mod apt;
 pub mod cache;
+pub mod candidate;
 pub mod lock;
 pub mod mirror;

@@ -1,0 +1,81 @@
+//! The command line: what can be asked of the builder.
+//!
+//! Reads the environment and the file system here; the rest of the crate takes values.
+
+mod build;
+mod disk;
+mod place;
+mod show;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Builds Skeg's images, reproducibly and without privileges.
+#[derive(Debug, Parser)]
+#[command(name = "image", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build a profile: UKI, and its kernel, initramfs and command line one by one
+    Build(build::Build),
+    /// Make a GPT disk that boots a UKI: ESP with loader and UKI, and STATE
+    Disk(disk::Disk),
+    /// Fill the cache with all packages of the lock and say where the firmware lies
+    Fetch(place::Fetch),
+    /// Build image and disk twice, on other paths and under another umask, and compare the bytes
+    Reproduce(build::Reproduce),
+    /// Show what a UKI consists of
+    Inspect(show::Inspect),
+    /// Fail when a UKI holds a shell, a C library or the test channel
+    Check(show::Check),
+}
+
+/// Runs the command line of this process.
+///
+/// # Errors
+/// What went wrong, for a person to read.
+pub fn run() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Build(arguments) => build::build(&arguments),
+        Command::Disk(arguments) => disk::make(&arguments),
+        Command::Fetch(arguments) => place::fetch(&arguments),
+        Command::Reproduce(arguments) => build::reproduce(&arguments),
+        Command::Inspect(arguments) => show::inspect(&arguments),
+        Command::Check(arguments) => show::check(&arguments),
+    }
+}
+
+/// An error and its causes on one line; a cause that the sentence before it already quotes is left
+/// out.
+#[must_use]
+pub fn words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// Writes a result under a temporary name first, so that a cut build leaves no half of it.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("write {}", path.display()))
+}
