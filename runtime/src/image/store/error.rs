@@ -39,9 +39,9 @@ pub enum PullCause {
     #[error("the image is for {there}, this host is {wanted}")]
     Foreign {
         /// What it is for.
-        there: Platform,
+        there: Box<Platform>,
         /// What this host is.
-        wanted: Platform,
+        wanted: Box<Platform>,
     },
     /// The configuration of this host forbids it.
     #[error(transparent)]

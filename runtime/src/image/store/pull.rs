@@ -175,8 +175,8 @@ impl<F: Fn(Progress)> Pull<'_, F> {
         let wanted = &self.store.inner.platform;
         if (&there.os, &there.architecture) != (&wanted.os, &wanted.architecture) {
             return Err(PullCause::Foreign {
-                there,
-                wanted: wanted.clone(),
+                there: Box::new(there),
+                wanted: Box::new(wanted.clone()),
             });
         }
         Ok(bytes)

@@ -139,7 +139,7 @@ async fn a_pulled_image_is_found_whole_and_survives_a_restart() {
     let progress = |p: Progress| {
         told.lock()
             .unwrap()
-            .push((p.layer, p.phase, p.done, p.total))
+            .push((p.layer, p.phase, p.done, p.total));
     };
     let image = bench
         .store

@@ -4,6 +4,7 @@
 //! iterator reads long names and PAX records of any size into memory and cuts PAX values at line
 //! breaks, which binary attributes contain. Fields of the 512-byte header are the crate's.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use tar::{EntryType, Header};
@@ -142,7 +143,7 @@ impl<R: Read> Entries<R> {
         } = extensions;
         let path = records.path.take().or(long_name);
         let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let header_link = || header.link_name_bytes().map(|l| l.into_owned());
+        let header_link = || header.link_name_bytes().map(Cow::into_owned);
         let link = records.link.take().or(long_link).or_else(header_link);
         if records.is_sparse || header.entry_type() == EntryType::GNUSparse {
             return Err(UnpackError::entry(

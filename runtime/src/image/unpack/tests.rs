@@ -29,13 +29,13 @@ impl Archive {
 
     fn symlink(self, path: &str, target: &str) -> Self {
         self.add(EntryType::Symlink, path, |h| {
-            put(&mut h.as_old_mut().linkname, target)
+            put(&mut h.as_old_mut().linkname, target);
         })
     }
 
     fn hard_link(self, path: &str, target: &str) -> Self {
         self.add(EntryType::Link, path, |h| {
-            put(&mut h.as_old_mut().linkname, target)
+            put(&mut h.as_old_mut().linkname, target);
         })
     }
 

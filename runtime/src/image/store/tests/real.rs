@@ -33,6 +33,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 impl Registry {
+    /// Starts it, with TLS if there is a certificate in the folder.
     fn start(folder: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -41,8 +42,17 @@ impl Registry {
             .port();
         let config = folder.join("registry.yml");
         let data = folder.join("data");
+        let tls = match folder.join("tls.crt") {
+            certificate if certificate.exists() => format!(
+                "  tls:\n    certificate: {}\n    key: {}\n",
+                certificate.display(),
+                folder.join("tls.key").display()
+            ),
+            _ => String::new(),
+        };
         let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  \
+             addr: 127.0.0.1:{port}\n{tls}",
             data.display()
         );
         fs::write(&config, text).unwrap();
@@ -156,4 +166,85 @@ async fn images_pushed_by_skopeo_are_pulled_from_the_real_registry() {
     let absent = pull(":absent").await.unwrap_err();
     assert!(absent.is_not_found(), "{absent}");
     assert!(store.check().unwrap().is_empty());
+}
+
+/// A certificate for 127.0.0.1 that signs itself.
+fn write_certificate(folder: &Path) {
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ])
+        .args([
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(folder.join("tls.key"))
+        .arg("-out")
+        .arg(folder.join("tls.crt"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn a_private_certificate_is_trusted_for_its_registry_and_no_other() {
+    if !["docker-registry", "skopeo", "openssl"]
+        .iter()
+        .all(|p| is_installed(p))
+    {
+        eprintln!("docker-registry, skopeo or openssl is not installed: not tested");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let registry = Registry::start(folder.path());
+    let sample = Sample::of(vec![Layer::gzip(&tar(&[("noise", &noise(1 << 20, 1))]))]);
+    let layout = folder.path().join("layout");
+    write_layout(&sample, &layout);
+    registry.push(&layout, "app:1", &[]);
+    let host = format!("127.0.0.1:{}", registry.port);
+    let name: Reference = format!("{host}/app:1").parse().unwrap();
+    let store = Store::open_with(&folder.path().join("store"), options(folder.path())).unwrap();
+    let pull = async || store.pull(&name, &Registries::default(), |_| {}).await;
+
+    let error = pull().await.unwrap_err().to_string();
+    assert!(error.contains("certificates: none found"), "{error}");
+    let other = folder.path().join("certs.d/other.example");
+    fs::create_dir_all(&other).unwrap();
+    fs::copy(folder.path().join("tls.crt"), other.join("ca.crt")).unwrap();
+    assert!(
+        pull().await.is_err(),
+        "a certificate counts only for the registry it lies under"
+    );
+    let own = folder.path().join("certs.d").join(&host);
+    fs::create_dir_all(&own).unwrap();
+    fs::copy(folder.path().join("tls.crt"), own.join("ca.crt")).unwrap();
+    let image = pull().await.unwrap();
+    assert_eq!(image.id, sample.id());
+
+    // Another authority in the same place: the connection is refused, once.
+    let strange = tempfile::tempdir().unwrap();
+    write_certificate(strange.path());
+    fs::copy(strange.path().join("tls.crt"), own.join("ca.crt")).unwrap();
+    let error = pull().await.unwrap_err();
+    assert!(
+        !error.is_transient() && error.to_string().contains("certificate"),
+        "{error}"
+    );
 }
