@@ -15,6 +15,7 @@
 mod collect;
 mod download;
 mod error;
+mod layers;
 mod layout;
 mod locks;
 mod pull;
@@ -188,6 +189,9 @@ impl Store {
         registries: &Registries,
         progress: impl Fn(Progress),
     ) -> Result<Image, PullError> {
+        if let Some(image) = self.pinned(reference) {
+            return Ok(image);
+        }
         let fail = |cause| PullError {
             reference: reference.clone(),
             cause,
@@ -223,6 +227,23 @@ impl Store {
         }
         let none = || PullCause::Store(io::Error::other("no place to pull from"));
         Err(fail(last.unwrap_or_else(none)))
+    }
+
+    /// What a digest names cannot have changed: if all of it is here, no registry is asked.
+    fn pinned(&self, reference: &Reference) -> Option<Image> {
+        let pinned = reference.with_digest(reference.digest()?.clone());
+        let record = guard(&self.inner.state).images.named(&pinned)?.clone();
+        let names = [Some(pinned), reference.tag_only()];
+        let is_named = names
+            .iter()
+            .flatten()
+            .all(|name| record.names.contains(name));
+        let has = |id| matches!(self.inner.layout.layer_info(id), Ok(Some(_)));
+        if is_named && record.layers.iter().all(has) {
+            self.image(&record)
+        } else {
+            None
+        }
     }
 
     /// Finds an image by reference, full id, or a prefix of its id that fits only one.

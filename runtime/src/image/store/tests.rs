@@ -228,6 +228,14 @@ async fn an_index_gives_this_machines_image_or_says_what_there_is() {
             .is_some()
     );
 
+    let asked = bench.fake.seen("").len();
+    bench.pull(&format!("x@{digest}")).await.unwrap();
+    assert_eq!(
+        bench.fake.seen("").len(),
+        asked,
+        "what a digest names is not asked for again"
+    );
+
     let mut lying = entry(&host.architecture);
     lying["size"] = json!(sample.manifest_bytes().len() + 1);
     publish("lying", vec![lying]);
