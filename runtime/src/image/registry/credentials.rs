@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_without_its_secrets() {
-        for text in ["{", "[]", r#"{"auths": {"a.io": {"auth": "???secret"}}}"#] {
+        for text in ["{", "7", r#"{"auths": {"a.io": {"auth": "???secret"}}}"#] {
             let error = parse(text).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }
