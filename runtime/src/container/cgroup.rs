@@ -101,7 +101,7 @@ impl Cgroup {
         const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())?;
-        if i64::from(rustix::fs::fstatfs(&directory)?.f_type) != CGROUP2_SUPER_MAGIC {
+        if rustix::fs::fstatfs(&directory)?.f_type != CGROUP2_SUPER_MAGIC {
             return Err(io::Error::other("is not on cgroup2"));
         }
         Ok(Self {

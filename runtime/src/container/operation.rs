@@ -133,8 +133,8 @@ impl fmt::Display for Operation {
                 data,
                 ..
             } => {
-                let data = data.join(",");
-                write!(f, "mount {fstype} on {target} [{attributes}] {data}")
+                write!(f, "mount {fstype} on {target} [{attributes}]")?;
+                data.iter().try_for_each(|option| write!(f, " {option}"))
             }
             Self::Bind {
                 source,

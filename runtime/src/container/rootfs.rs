@@ -194,7 +194,7 @@ pub(crate) fn refuse_procfs(target: BorrowedFd<'_>, path: &str) -> Result<(), Fa
 /// Whether `fd` is on procfs.
 pub(crate) fn is_procfs(fd: BorrowedFd<'_>, path: &str) -> Result<bool, Failure> {
     let statfs = rustix::fs::fstatfs(fd).doing("fstatfs", path)?;
-    Ok(i64::from(statfs.f_type) == PROC_SUPER_MAGIC)
+    Ok(statfs.f_type == PROC_SUPER_MAGIC)
 }
 
 /// Sets how the inherited mounts propagate.

@@ -30,7 +30,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<Term
     let stat = rustix::fs::fstat(&master).doing("fstat", path)?;
     let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     let is_ptmx = is_device && stat.st_rdev == rustix::fs::makedev(5, 2);
-    if !is_ptmx || i64::from(statfs.f_type) != DEVPTS_SUPER_MAGIC {
+    if !is_ptmx || statfs.f_type != DEVPTS_SUPER_MAGIC {
         return Err(Failure::refused(
             "terminal",
             path,

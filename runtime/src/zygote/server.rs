@@ -40,7 +40,7 @@ pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => continue,
             Err(error) => return Err(error.into()),
         };
-        if let Err(error) = serve_one(&listener, connection) {
+        if let Err(error) = serve_one(connection) {
             eprintln!("zygote: {error}");
         }
     }
@@ -79,7 +79,7 @@ fn notify_ready() -> io::Result<()> {
     Ok(())
 }
 
-fn serve_one(listener: &OwnedFd, connection: OwnedFd) -> io::Result<()> {
+fn serve_one(connection: OwnedFd) -> io::Result<()> {
     for timeout in [Timeout::Recv, Timeout::Send] {
         set_socket_timeout(&connection, timeout, Some(PATIENCE))?;
     }
@@ -88,7 +88,6 @@ fn serve_one(listener: &OwnedFd, connection: OwnedFd) -> io::Result<()> {
         return Err(io::Error::other(format!("user {uid} refused: root only")));
     }
     let (request, fds) = receive(&connection)?;
-    let _ = listener;
     match request.kind {
         RequestKind::Create => create(&connection, &request, fds),
         RequestKind::Exec => session::exec(connection, &request, fds),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use runtime::container::cgroup::Placement;
 use runtime::container::defaults::{Bind, Namespace, Options, Seccomp};
-use runtime::zygote::{ExecRequest, ExecStatus, Rootfs, Stdio};
+use runtime::zygote::{ExecRequest, ExecStatus, Rootfs};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::harness::{self, Case, Host, shell};
