@@ -342,3 +342,28 @@ fn without_a_network_there_is_a_loopback() {
     alone.serve(80);
     assert_eq!(alone.seen_by("127.0.0.1:80").as_deref(), Some("127.0.0.1"));
 }
+
+#[test]
+fn a_process_s_pidfd_names_its_namespace() {
+    let (host, web) = (Host::new(), Namespace::new());
+    let mut child = web.run(|| {
+        std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap()
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    let attached = host.host.block_on(move || async move {
+        Networks::open()
+            .await?
+            .attach("web", pidfd.as_fd(), &Attach::default())
+            .await
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        web.shell("ip addr show eth0")
+            .contains(&attached.unwrap().ip.to_string())
+    );
+}

@@ -2,10 +2,11 @@
 //!
 //! The packet socket is only open while an answer is waited for.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use rtnetlink::Handle;
@@ -209,20 +210,9 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// A seed that differs from host to host and boot to boot.
+///
+/// Not read from `/dev/urandom`: early in a boot that makes the kernel gather entropy first, which
+/// took 1.3 s in a guest. The standard library asks for what there is.
 pub fn seed(mac: [u8; 6]) -> u64 {
-    let mut bytes = [0; 8];
-    let random = std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
-    let [a, b, c, d, e, f] = mac;
-    let unique = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-    match random {
-        Ok(()) => u64::from_ne_bytes(bytes),
-        Err(_) => unique ^ Duration::as_nanos(&since_epoch()) as u64,
-    }
-}
-
-fn since_epoch() -> Duration {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default()
+    RandomState::new().hash_one(mac)
 }

@@ -136,6 +136,7 @@ impl Daemon {
             .links
             .entry(index)
             .or_insert_with(|| new.clone());
+        let told = name.clone();
         let is_known = self.carriers.contains_key(&index);
         let is_same = is_known && link.carrier == carrier && link.name == name;
         (link.carrier, link.name) = (carrier, name.clone());
@@ -158,6 +159,7 @@ impl Daemon {
             }
         }
         if !is_same {
+            tracing::info!("{told}: carrier {}", if carrier { "on" } else { "off" });
             self.write();
         }
     }
