@@ -1,0 +1,14 @@
+//! Link flags of the static PID 1: a page saved here is a page saved on every host for ever.
+//!
+//! Relative relocations packed, equal functions folded, no table for unwinding (a panic aborts).
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let tiny = std::env::var("OPT_LEVEL").is_ok_and(|level| level == "z");
+    if tiny && features.split(',').any(|feature| feature == "crt-static") {
+        for flag in ["-z,pack-relative-relocs", "--icf=all", "--no-eh-frame-hdr", "-O2"] {
+            println!("cargo:rustc-link-arg-bin=skeg-init=-Wl,{flag}");
+        }
+    }
+}
