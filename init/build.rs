@@ -7,7 +7,12 @@ fn main() {
     let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
     let tiny = std::env::var("OPT_LEVEL").is_ok_and(|level| level == "z");
     if tiny && features.split(',').any(|feature| feature == "crt-static") {
-        for flag in ["-z,pack-relative-relocs", "--icf=all", "--no-eh-frame-hdr", "-O2"] {
+        for flag in [
+            "-z,pack-relative-relocs",
+            "--icf=all",
+            "--no-eh-frame-hdr",
+            "-O2",
+        ] {
             println!("cargo:rustc-link-arg-bin=skeg-init=-Wl,{flag}");
         }
     }

@@ -30,7 +30,7 @@ pub struct Launch<'a> {
     pub no_new_privileges: bool,
     /// oom_score_adj of the child.
     pub oom_score_adjust: i32,
-    /// Soft and hard limit of open files.
+    /// Soft and hard limit of open files, as far as the caller has them itself.
     pub open_files: (u64, u64),
 }
 
@@ -151,11 +151,23 @@ fn prepare(launch: &Launch<'_>, report: RawFd) -> Result<Prepared, LaunchError> 
         gid: launch.gid,
         bounding: launch.bounding,
         no_new_privileges: launch.no_new_privileges,
-        open_files: libc::rlimit {
-            rlim_cur: launch.open_files.0,
-            rlim_max: launch.open_files.1,
-        },
+        open_files: within_own_limit(launch.open_files),
     })
+}
+
+/// A limit that the caller has itself is no error of the program's.
+fn within_own_limit((soft, hard): (u64, u64)) -> libc::rlimit {
+    let mut own = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: getrlimit fills the struct, which outlives the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut own) } == 0;
+    let most = if known { own.rlim_max } else { hard };
+    libc::rlimit {
+        rlim_cur: soft.min(most),
+        rlim_max: hard.min(most),
+    }
 }
 
 fn clone_into(

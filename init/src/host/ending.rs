@@ -78,7 +78,7 @@ impl Host {
     fn release_disks(&mut self, now: Moment) {
         self.report
             .say("shutting down: file systems are written back");
-        match sys::reap::run_in_copy(release_disks) {
+        match sys::reap::run_in_copy(|| release_disks(&self.places.state)) {
             Ok(pid) => self.disks = Some(pid),
             Err(e) => {
                 self.report.say(&format!("fork: {e}"));

@@ -46,6 +46,8 @@ pub struct Places {
     pub logs: PathBuf,
     /// Input devices, as sysfs lists them.
     pub inputs: PathBuf,
+    /// See [`paths::STATE`]: unmounted at the end.
+    pub state: PathBuf,
 }
 
 impl Default for Places {
@@ -56,6 +58,7 @@ impl Default for Places {
             status: paths::STATUS.into(),
             logs: paths::SERVICE_LOGS.into(),
             inputs: "/sys/class/input".into(),
+            state: paths::STATE.into(),
         }
     }
 }

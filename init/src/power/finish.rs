@@ -7,6 +7,7 @@ use formats::registration::Power;
 use nix::sys::reboot::{RebootMode, reboot};
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use std::fs;
+use std::path::Path;
 
 /// How the disks were left, as the copy's exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,38 +45,41 @@ impl Disks {
 
 /// Writes everything back and unmounts STATE with all that lies on it. For the copy only.
 #[must_use]
-pub fn release_disks() -> u8 {
+pub fn release_disks(state: &Path) -> u8 {
     rustix::fs::sync();
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for target in to_unmount(&table) {
+    for target in still_mounted(state) {
         let _ = unmount(target.as_str(), UnmountFlags::empty());
     }
-    let left = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut left = to_unmount(&left);
     // A path twice in the table is stacked; one unmount takes one layer off.
+    let mut left = still_mounted(state);
     left.retain(|target| unmount(target.as_str(), UnmountFlags::empty()).is_err());
-    if left.is_empty() {
-        return Disks::Unmounted as u8;
-    }
-    let mut code = Disks::ReadOnly;
+    let mut code = Disks::Unmounted;
     for target in &left {
-        if mount_remount(target.as_str(), MountFlags::RDONLY, "").is_err() {
-            code = Disks::Dirty;
-        }
+        code = match mount_remount(target.as_str(), MountFlags::RDONLY, "") {
+            Ok(()) if code != Disks::Dirty => Disks::ReadOnly,
+            _ => Disks::Dirty,
+        };
     }
     rustix::fs::sync();
     code as u8
 }
 
+fn still_mounted(state: &Path) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    to_unmount(&table, state.to_str().unwrap_or(STATE))
+}
+
 /// Targets to unmount, the latest mounted first: STATE, what lies below it, and overlays of it.
-fn to_unmount(table: &str) -> Vec<String> {
-    let below = format!("{STATE}/");
+fn to_unmount(table: &str, state: &str) -> Vec<String> {
+    let below = format!("{state}/");
+    let layer = format!("={below}");
     let mut targets: Vec<String> = table
         .lines()
         .filter_map(|line| {
-            let mut fields = line.split(' ');
-            let (_source, target, kind) = (fields.next()?, fields.next()?, fields.next()?);
-            let held = target == STATE || target.starts_with(&below) || kind == "overlay";
+            let mut fields = line.split(' ').skip(1);
+            let (target, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let overlay = kind == "overlay" && options.contains(&layer);
+            let held = target == state || target.starts_with(&below) || overlay;
             held.then(|| unescape(target))
         })
         .collect();
@@ -109,9 +113,11 @@ mod tests {
 
     #[test]
     fn what_lies_on_state_goes_before_state() {
-        let table = "rootfs / rootfs rw 0 0\n/dev/vda2 /var ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\n\
-                     overlay /var/lib/skeg/a\\040b overlay rw 0 0\noverlay /run/x overlay rw 0 0\n\
+        let table = "overlay / overlay rw,upperdir=/host/var/x 0 0\n/dev/vda2 /var ext4 rw 0 0\n\
+                     overlay /var/lib/skeg/a\\040b overlay rw 0 0\n\
+                     overlay /run/x overlay rw,lowerdir=/var/lib/skeg/l 0 0\n\
                      tmpfs /various tmpfs rw 0 0\n";
-        assert_eq!(to_unmount(table), ["/run/x", "/var/lib/skeg/a b", "/var"]);
+        let targets = to_unmount(table, "/var");
+        assert_eq!(targets, ["/run/x", "/var/lib/skeg/a b", "/var"]);
     }
 }
