@@ -231,8 +231,15 @@ impl<R: Read> Entries<R> {
     fn skip_content(&mut self) -> Result<(), UnpackError> {
         let mut waste = [0; 8192];
         while self.read_content(&mut waste)? > 0 {}
-        self.content = std::mem::take(&mut self.padding);
-        while self.read_content(&mut waste)? > 0 {}
+        // Some writers end the stream without the last padding; so the archive ends here as well.
+        let mut padding = usize::try_from(std::mem::take(&mut self.padding)).unwrap_or_default();
+        while padding > 0 {
+            match read_some(&mut self.input, &mut waste[..padding])? {
+                0 => break,
+                n => padding -= n,
+            }
+            self.offset = self.offset.next_multiple_of(BLOCK);
+        }
         Ok(())
     }
 

@@ -448,7 +448,7 @@ fn what_cannot_be_unpacked_is_refused_by_name() {
             "extension header of",
         ),
         (
-            Archive::default().file("c", b"1234").cut(600),
+            Archive::default().file("c", b"1234").cut(514),
             "ends within an entry",
         ),
         (
@@ -524,6 +524,17 @@ fn limits_stop_it_before_the_disk_is_full() {
     };
     let error = Place::new().unpack_within(two, &limits).unwrap_err();
     assert!(error.to_string().starts_with("no space: "), "{error}");
+}
+
+#[test]
+fn an_archive_without_its_last_padding_and_end_is_taken() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let archive = Archive::default().file("a", b"1").file("b", b"1234");
+    place.unpack(archive.cut(512 + 512 + 512 + 4)).unwrap();
+    assert_eq!(fs::read(place.at("b")).unwrap(), b"1234");
 }
 
 #[test]
