@@ -29,6 +29,8 @@ pub const SERVICE_LOGS: &str = "/run/skeg/log";
 pub const SERVICES: &str = "/usr/lib/skeg/services";
 /// Kernel modules to load at boot: paths below `/usr/lib/modules`, one a line, each after its needs.
 pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
+/// Debian's static e2fsck, for a STATE whose superblock reports errors.
+pub const E2FSCK: &str = "/usr/lib/skeg/e2fsck";
 /// What this image is, in os-release(5) format.
 pub const OS_RELEASE: &str = "/usr/lib/os-release";
 /// The part of `/etc` that comes with the image; copied first when `/etc` is built.

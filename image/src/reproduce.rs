@@ -84,6 +84,8 @@ fn build(subject: &Subject, folder: &Path, around: &Circumstances) -> Result<Pat
             .current_dir(folder)
             .env("TZ", around.zone)
             .env("HOME", folder)
+            // Both list the crates of the same workspace.
+            .env("CARGO_MANIFEST_DIR", subject.recipe)
             .env("SOURCE_DATE_EPOCH", subject.source_date.to_string())
             .stdout(Stdio::null());
         command

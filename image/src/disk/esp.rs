@@ -23,7 +23,8 @@ pub fn write(
     contents: &Contents,
 ) -> Result<(), DiskError> {
     let date = contents.source_date.to_string();
-    let environment = [("SOURCE_DATE_EPOCH", &*date), ("MTOOLS_SKIP_CHECK", "1")];
+    // Nothing of the user's mtools configuration.
+    let environment = [("SOURCE_DATE_EPOCH", &*date), ("MTOOLSRC", "/dev/null")];
     let sectors = (place.start / SECTOR).to_string();
     let mut make: Vec<OsString> = ["--invariant", "-F", "32", "-s", "8", "-n", "ESP", "-i"]
         .map(OsString::from)
