@@ -2,7 +2,7 @@
 //!
 //! Holds nothing on disk: after a restart the caller gives back the addresses of what still runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use thiserror::Error;
@@ -44,7 +44,13 @@ pub struct Ipam {
     /// Where the next search starts: a freed address rests for as long as there are fresh ones,
     /// so that a neighbour's stale entry or a late packet does not reach a new container.
     next: u32,
+    /// The last ones that gave their address back: who comes again gets the old one, so that a
+    /// datagram's remembered way still leads to it.
+    remembered: VecDeque<(String, Ipv4Addr)>,
 }
+
+/// How many are remembered.
+const REMEMBERED: usize = 256;
 
 impl Ipam {
     /// An allocator in which all addresses are free.
@@ -54,6 +60,7 @@ impl Ipam {
             holders: BTreeMap::new(),
             by_id: BTreeMap::new(),
             next: subnet.gateway().to_bits() + 1,
+            remembered: VecDeque::new(),
         }
     }
 
@@ -61,6 +68,10 @@ impl Ipam {
     pub fn reserve(&mut self, id: &str) -> Result<Ipv4Addr, IpamError> {
         if let Some(address) = self.by_id.get(id) {
             return Ok(*address);
+        }
+        if let Some(address) = self.recall(id) {
+            self.take(id, address);
+            return Ok(address);
         }
         let first = self.subnet.gateway().to_bits() + 1;
         let last = self.subnet.broadcast().to_bits() - 1;
@@ -108,12 +119,22 @@ impl Ipam {
     pub fn release(&mut self, id: &str) -> Option<Ipv4Addr> {
         let address = self.by_id.remove(id)?;
         self.holders.remove(&address);
+        self.remembered.push_back((id.to_owned(), address));
+        self.remembered
+            .drain(..self.remembered.len().saturating_sub(REMEMBERED));
         Some(address)
     }
 
     /// The address of `id`.
     pub fn address_of(&self, id: &str) -> Option<Ipv4Addr> {
         self.by_id.get(id).copied()
+    }
+
+    /// The address that `id` had before, if nobody else has it now.
+    fn recall(&mut self, id: &str) -> Option<Ipv4Addr> {
+        let place = self.remembered.iter().rposition(|(past, _)| past == id)?;
+        let (_, address) = self.remembered.remove(place)?;
+        (!self.holders.contains_key(&address)).then_some(address)
     }
 
     fn take(&mut self, id: &str, address: Ipv4Addr) {
@@ -156,6 +177,24 @@ mod tests {
         }
         assert_eq!(ipam.reserve("f"), Ok(first));
         assert!(matches!(ipam.reserve("g"), Err(IpamError::Exhausted(_))));
+    }
+
+    #[test]
+    fn who_comes_again_gets_the_old_address_unless_it_is_taken() {
+        let mut ipam = Ipam::new(Subnet::DEFAULT);
+        let first = ipam.reserve("web").unwrap();
+        ipam.release("web");
+        ipam.reserve("db").unwrap();
+        assert_eq!(ipam.reserve("web"), Ok(first));
+        ipam.release("web");
+        ipam.reserve_exact("other", first).unwrap();
+        assert_ne!(ipam.reserve("web"), Ok(first));
+        for run in 0..1000 {
+            let id = format!("run{run}");
+            ipam.reserve(&id).unwrap();
+            ipam.release(&id);
+        }
+        assert_eq!(ipam.remembered.len(), REMEMBERED);
     }
 
     #[test]

@@ -11,6 +11,15 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 
+/// Whether this test run may not make namespaces; then it says so.
+pub fn are_out_of_reach() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("not tested: network namespaces need root");
+    }
+    !is_root
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A network namespace of its own, gone with this value.
