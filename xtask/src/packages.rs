@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 15] = [
+const NEEDED: [Package; 16] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -36,6 +36,7 @@ const NEEDED: [Package; 15] = [
     package("skopeo", "pushes the demo's image"),
     package("iproute2", "network namespaces of the tests"),
     package("nftables", "to look at the rules that the tests make"),
+    package("dnsmasq-base", "the DHCP server of the network's tests"),
     package("ca-certificates", "the roots that the image trusts"),
 ];
 
