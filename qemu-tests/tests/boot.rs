@@ -56,7 +56,7 @@ fn a_page_is_served_after_firmware_loader_and_uki() -> Result<()> {
         .with_watchdog()
         .forward(8080)
         .start()?;
-    machine.console().wait("container:web", READY)?;
+    machine.console().wait("unit:web", READY)?;
     page(&machine)?;
     let stages = timeline::stages(&machine.console().lines());
     for wanted in ["init", "modules", "watchdog", "state", "service:engine"] {
@@ -78,7 +78,7 @@ fn the_same_uki_serves_the_page_when_handed_over_by_kernel_option() -> Result<()
         .with_disk(&disk)
         .forward(8080)
         .start()?;
-    machine.console().wait("container:web", READY)?;
+    machine.console().wait("unit:web", READY)?;
     page(&machine)?;
     machine.console().check_for_oops()?;
     test.passed();
@@ -95,16 +95,14 @@ fn image_and_volume_survive_a_reboot() -> Result<()> {
         .unit("web.container", &web_unit(&registry.name("web")));
     let disk = Disk::fresh(&test, &image, &config)?;
     let machine = test.boot(&image).with_disk(&disk).forward(8080).start()?;
-    machine.console().wait("container:web", READY)?;
+    machine.console().wait("unit:web", READY)?;
     ensure!(starts(&page(&machine)?) == 1, "a fresh volume has one line");
     let pulled = blobs(&registry);
 
     let (console, events) = (machine.console().now(), machine.qmp().now());
     let _ = machine.run(["/usr/bin/skeg", "reboot"]);
     machine.qmp().wait_event(events, "RESET", READY)?;
-    machine
-        .console()
-        .wait_after(console, "container:web", READY)?;
+    machine.console().wait_after(console, "unit:web", READY)?;
     let page = page(&machine)?;
     ensure!(starts(&page) == 2, "expected two starts: {page}");
     ensure!(blobs(&registry) == pulled, "blobs were pulled again");
@@ -130,7 +128,7 @@ fn the_power_button_lets_containers_finish_and_leaves_clean_file_systems() -> Re
         .unit("polite.container", &polite)
         .unit("stubborn.container", &stubborn);
     let mut host = host(&test, config)?;
-    for name in ["container:polite", "container:stubborn"] {
+    for name in ["unit:polite", "unit:stubborn"] {
         host.machine.console().wait(name, READY)?;
     }
     let logs = host.machine.skeg(&["logs", "polite"])?;
@@ -142,7 +140,7 @@ fn the_power_button_lets_containers_finish_and_leaves_clean_file_systems() -> Re
     host.disk.check_file_systems()?;
 
     let again = test.boot(&image).with_disk(&host.disk).start()?;
-    again.console().wait("container:polite", READY)?;
+    again.console().wait("unit:polite", READY)?;
     let logs = qemu_tests::scene::eventually("the notes", PAGE, || {
         let logs = again.skeg(&["logs", "polite"])?;
         logs.contains("ready").then_some(logs).context("not ready")

@@ -61,7 +61,7 @@ fn demo(check: bool) -> Result<()> {
     let page = step(
         "boot: firmware, loader, kernel, PID 1, pull, container",
         || {
-            machine.console().wait("container:web", BOOT)?;
+            machine.console().wait("unit:web", BOOT)?;
             qemu_tests::web::page(machine.port(8080)?, "/", Duration::from_secs(30))
         },
     );
