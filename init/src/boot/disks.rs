@@ -55,19 +55,29 @@ fn state_of(sysfs: &Path, device: &Path) -> io::Result<Vec<String>> {
     let sectors = number(&sysfs.join("size")).unwrap_or(0);
     let last = (sectors * 512 / block).saturating_sub(1);
     let mut disk = File::open(device)?;
-    let numbers = match read_table(&mut disk, block, 1) {
-        Ok(numbers) => numbers,
-        Err(primary) => match read_table(&mut disk, block, last) {
+    let primary = read_table(&mut disk, block, 1);
+    let numbers = match &primary {
+        Ok(numbers) => numbers.clone(),
+        Err(_) => match read_table(&mut disk, block, last) {
             Ok(numbers) => numbers,
             // No table anywhere: a blank or foreign disk, and no problem.
-            Err(_) if primary.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(_) => return Err(primary),
+            Err(_) if is_absent(&primary) => Vec::new(),
+            Err(e) => return Err(e),
         },
     };
-    Ok(numbers
-        .into_iter()
-        .filter_map(|wanted| partition_name(sysfs, wanted))
-        .collect())
+    let shown = |wanted: &u32| partition_name(sysfs, *wanted);
+    let names: Vec<String> = numbers.iter().filter_map(shown).collect();
+    if names.len() < numbers.len() && primary.is_err() {
+        let text = "only its backup partition table is whole, which the kernel does not read";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(names)
+}
+
+fn is_absent(table: &io::Result<Vec<u32>>) -> bool {
+    table
+        .as_ref()
+        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 fn read_table(disk: &mut File, block: u64, at: u64) -> io::Result<Vec<u32>> {

@@ -269,6 +269,9 @@ impl Host {
     }
 
     fn publish(&mut self) {
+        if self.plan.goal().is_none() {
+            self.judge();
+        }
         if !self.settled && self.supervisor.settled() {
             self.settled = true;
             self.report.touch();

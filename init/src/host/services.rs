@@ -30,6 +30,7 @@ pub(super) struct Run {
     store: Store,
     text: String,
     group: Option<u32>,
+    failing: bool,
 }
 
 impl Run {
@@ -40,6 +41,7 @@ impl Run {
             store: Store::default(),
             text: String::new(),
             group: None,
+            failing: false,
         }
     }
 }
@@ -73,7 +75,6 @@ impl Host {
             Effect::Note(index, note) => self.tell(index, note),
             Effect::AllStopped => self.shut_down(plan::Event::ServicesStopped, now),
         }
-        self.judge(effect);
     }
 
     fn spawn(&mut self, index: usize) {
@@ -178,25 +179,24 @@ impl Host {
         self.report.say(&format!("{}: {text}", service.name));
     }
 
-    /// A service that is down when it should be up is a degraded state.
-    fn judge(&mut self, effect: Effect) {
-        let (Effect::Note(index, _) | Effect::Spawn(index) | Effect::Started(index)) = effect
-        else {
-            return;
-        };
-        if self.plan.goal().is_some() {
-            return;
-        }
-        let unit = &self.supervisor.units()[index];
-        let name = format!("service-failing:{}", self.supervisor.service(index).name);
-        let failures = unit.failures();
-        match unit.state() {
-            ServiceState::Failed => self.report.degrade(&name, "is down and stays down"),
-            // One crash and a quick return is a line, not a state.
-            ServiceState::Restarting if failures >= 3 => {
+    /// A service that is down when it should be up is a degraded state, until it has proven itself.
+    pub(super) fn judge(&mut self) {
+        for (index, run) in self.runs.iter_mut().enumerate() {
+            let unit = &self.supervisor.units()[index];
+            let failing = unit.is_failing();
+            if failing == run.failing {
+                continue;
+            }
+            run.failing = failing;
+            let name = format!("service-failing:{}", self.supervisor.service(index).name);
+            let down = unit.state() == ServiceState::Failed;
+            if !failing {
+                self.report.restore(&name);
+            } else if down {
+                self.report.degrade(&name, "is down and stays down");
+            } else {
                 self.report.degrade(&name, "ends again and again");
             }
-            _ => {}
         }
     }
 

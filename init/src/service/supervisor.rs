@@ -14,6 +14,8 @@ use std::time::Duration;
 pub const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a service that missed its watchdog may write its core before it is killed.
 pub const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+/// A service that ended so often in a row is failing.
+const FLAPPING: u32 = 3;
 /// No start or stop is extended beyond this, whatever a service asks for.
 pub const LONGEST_EXTENSION: Duration = Duration::from_secs(600);
 
@@ -153,10 +155,10 @@ impl Unit {
         self.last_exit
     }
 
-    /// How often in a row it has ended when it should not have.
+    /// Whether it is down for good, or ends again and again: one crash is not a state.
     #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures
+    pub fn is_failing(&self) -> bool {
+        self.state == State::Failed || self.failures >= FLAPPING
     }
 
     /// Whether its first start has come to an end, good or bad.
@@ -181,7 +183,10 @@ impl Unit {
             State::Starting { deadline, .. } => deadline,
             State::Stopping { deadline, .. } => Some(deadline),
             State::Restarting { at } => Some(at),
-            State::Running => self.watchdog_at,
+            State::Running => {
+                let proven = (self.failures > 0).then(|| self.started_at + STABLE);
+                self.watchdog_at.into_iter().chain(proven).min()
+            }
             _ => None,
         }
     }
@@ -455,8 +460,19 @@ impl Supervisor {
                 self.units[index].restarts = self.units[index].restarts.saturating_add(1);
                 self.begin(index, now, effects);
             }
-            State::Running => self.missed(index, now, effects),
+            State::Running => self.look_at(index, now, effects),
             State::Waiting | State::Done | State::Failed => {}
+        }
+    }
+
+    /// A running service has missed its watchdog, or has proven itself.
+    fn look_at(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
+        let unit = &mut self.units[index];
+        if now >= unit.started_at + STABLE {
+            unit.failures = 0;
+        }
+        if unit.watchdog_at.is_some_and(|at| now >= at) {
+            self.missed(index, now, effects);
         }
     }
 

@@ -139,6 +139,27 @@ fn a_service_that_stops_feeding_its_watchdog_is_aborted_then_killed() {
 }
 
 #[test]
+fn a_service_that_flaps_is_failing_until_it_has_run_for_long() {
+    let mut s = running();
+    let mut now = 2 * SECOND;
+    for pid in 20..23 {
+        assert!(!s.units()[1].is_failing());
+        step(&mut s, Event::Exited(1, LastExit::Exited(1)), now);
+        now = s.next_deadline().unwrap();
+        step(&mut s, Event::Tick, now);
+        step(&mut s, Event::Alive(0), now);
+        step(&mut s, Event::Spawned(1, pid), now);
+        step(&mut s, Event::Ready(1), now);
+    }
+    assert!(s.units()[1].is_failing());
+    step(&mut s, Event::WatchdogPeriod(0, Duration::ZERO), now);
+    let proven = s.next_deadline().unwrap();
+    step(&mut s, Event::Tick, proven);
+    assert!(!s.units()[1].is_failing());
+    assert_eq!(s.next_deadline(), None);
+}
+
+#[test]
 fn a_shutdown_goes_in_reverse_order_of_the_start() {
     let mut s = running();
     let now = 2 * SECOND;
