@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::devices::{self, Node};
 use super::failure::{Doing, Failure};
+use super::namespaces::Namespace;
 use super::operation::Operation;
 use super::terminal::{self, Terminal};
 use super::{masks, mounts, namespaces, process, rootfs, seccomp, user};
@@ -33,6 +34,9 @@ pub(crate) struct Child {
     pub status: OwnedFd,
     /// Where the byte comes from.
     pub start: Option<OwnedFd>,
+    /// The container to which an exec'ed process belongs: its cgroup namespace is joined here, in
+    /// its cgroup, since a delegated one (`nsdelegate`) cannot be entered from within.
+    pub container: Option<OwnedFd>,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
     /// The program's environment, to which `HOME` is added when it is missing.
@@ -85,6 +89,9 @@ pub(crate) fn report(status: &OwnedFd, report: &Report) {
 
 fn prepare(child: &mut Child) -> Result<(), Failure> {
     sys::child::default_signals();
+    if let Some(container) = child.container.take() {
+        namespaces::join_process(container.as_fd(), &[Namespace::Cgroup])?;
+    }
     // Everything else that the zygote had open closes at the exec.
     sys::child::close_on_exec_from(3).doing("close_range", "")?;
     for (stream, standard) in child.stdio.drain(..).zip(0..3) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::DumpableBehavior;
 use sys::clone3::{Cloned, clone3};
 
 use super::{Answer, MAGIC, Request, RequestKind, Role, session, wire};
@@ -30,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
     let listener = listen(socket)?;
     rustix::process::chdir("/")?;
+    // Between clone and exec a container could else reach this program and its descriptors by
+    // /proc/PID/exe and /proc/PID/fd (CVE-2019-5736).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Exec helpers are reaped by the kernel: their end is reported on their own pipe.
     sys::child::ignore_children();
     notify_ready()?;
@@ -119,6 +123,11 @@ impl Descriptors {
         Some(self.0.remove(at).1)
     }
 
+    /// Puts one back.
+    pub(super) fn put(&mut self, role: Role, fd: OwnedFd) {
+        self.0.push((role, fd));
+    }
+
     /// Takes what a child needs, all of it numbered past the standard streams.
     pub(super) fn into_child(mut self, env: &[String]) -> Result<Child, Failure> {
         let mut stdio = Vec::new();
@@ -134,6 +143,7 @@ impl Descriptors {
             status: sys::child::out_of_the_way(status.as_fd()).doing("fcntl", "status")?,
             start: self.take(Role::Start),
             console: self.take(Role::Console),
+            container: self.take(Role::Container),
             env: env.to_vec(),
         })
     }

@@ -12,7 +12,7 @@ use super::server::{Descriptors, answer, become_child};
 use super::{Answer, ExecStatus, Request, Role};
 use crate::container::child::{Report, report};
 use crate::container::failure::Failure;
-use crate::container::namespaces;
+use crate::container::namespaces::{self, Namespace};
 
 /// Forks the helper, which answers on the connection.
 pub(super) fn exec(connection: OwnedFd, request: &Request, fds: Descriptors) -> io::Result<()> {
@@ -37,10 +37,17 @@ fn help(connection: OwnedFd, request: &Request, mut fds: Descriptors) -> io::Res
     let Some(container) = fds.take(Role::Container) else {
         return refuse(Failure::refused("request", "", "no container to join"));
     };
-    if let Err(failure) = namespaces::join_process(container.as_fd(), &request.plan.namespaces) {
+    let (cgroup_namespace, others): (Vec<_>, Vec<_>) = request
+        .plan
+        .namespaces
+        .iter()
+        .partition(|namespace| **namespace == Namespace::Cgroup);
+    if let Err(failure) = namespaces::join_process(container.as_fd(), &others) {
         return refuse(failure);
     }
-    drop(container);
+    if !cgroup_namespace.is_empty() {
+        fds.put(Role::Container, container);
+    }
     match clone3(0, cgroup.as_ref().map(AsFd::as_fd)) {
         Ok(Cloned::Child) => {
             drop((cgroup, exit, connection));

@@ -525,6 +525,7 @@ async fn a_cgroup_holds_kills_and_filters(host: Host) {
     let root = host.root();
     let (mut request, out, err) = host.request(&options, Rootfs::Directory(root));
     request.cgroup = Some(placement.clone());
+    let spec = request.spec.clone();
     let created = host.client.create(request).await.unwrap();
     let (pid, pidfd) = (created.pid, created.pidfd.try_clone().unwrap());
     let cgroup = created.start().await.unwrap().unwrap();
@@ -532,6 +533,24 @@ async fn a_cgroup_holds_kills_and_filters(host: Host) {
     let shown = read_until(&out, "end");
     assert!(shown.contains("0::/\n"), "its own root: {shown}");
     assert!(shown.contains("1\nmade\n"), "{shown}");
+    let (other, exec_out, _err) = host.request(
+        &shell("cat /proc/self/cgroup"),
+        Rootfs::Directory("/".into()),
+    );
+    let exec = ExecRequest {
+        id: "test".into(),
+        pidfd: pidfd.try_clone().unwrap(),
+        spec,
+        process: other.spec.process().clone().unwrap(),
+        cgroup: Some(cgroup.path().into()),
+        stdio: other.stdio,
+    };
+    let mut session = host.client.exec(exec).await.unwrap();
+    assert_eq!(session.wait().await, Some(ExecStatus::Exited(0)));
+    assert!(
+        harness::read(exec_out).contains("0::/\n"),
+        "exec in the same cgroup"
+    );
     cgroup.freeze(true).await.unwrap();
     cgroup.freeze(false).await.unwrap();
     cgroup.kill().unwrap();
