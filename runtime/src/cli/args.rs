@@ -136,7 +136,7 @@ pub struct Run {
     /// Processors, e.g. 0.5
     #[arg(long, value_name = "NUMBER", value_parser = values::cpus)]
     pub cpus: Option<u64>,
-    /// Most processes
+    /// Most processes, 0 for no limit; 2048 by default
     #[arg(long, value_name = "NUMBER")]
     pub pids_limit: Option<u64>,
     /// Size of /dev/shm

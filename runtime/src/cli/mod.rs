@@ -48,8 +48,8 @@ fn dispatch(verb: Verb) -> Result<u8, CliError> {
         Verb::Engine => daemon(crate::engine::main()),
         Verb::Net => daemon(crate::hostnet::main()),
         Verb::Zygote => {
-            let socket = std::path::Path::new(formats::paths::ZYGOTE_SOCKET);
-            match crate::zygote::server::serve(socket) {
+            let socket = crate::engine::zygote_socket();
+            match crate::zygote::server::serve(&socket) {
                 Err(e) => daemon(Err(anyhow::Error::new(e).context("zygote"))),
             }
         }

@@ -268,7 +268,7 @@ impl Task {
                 network: launched.network,
             })
             .await;
-        init_client::stamp(StampKind::Container, &self.name()).await;
+        init_client::stamp(StampKind::Container, &self.stage()).await;
         match self.early_exit.take() {
             Some(slot) if !gone => self.exited(slot).await,
             _ => gone,
@@ -319,6 +319,9 @@ impl Task {
         loop {
             match engine.shelf.save(&self.id, &self.machine.state) {
                 Ok(()) => return engine.clear_trouble("state"),
+                Err(e) if !engine.shelf.container(&self.id).exists() => {
+                    return tracing::error!("{}: {e}", self.name());
+                }
                 Err(e) => {
                     engine.trouble("state", format!("container state cannot be saved: {e}"));
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -423,6 +426,14 @@ impl Task {
         if slot.exit.is_some() {
             self.exited(slot).await;
         }
+    }
+
+    /// Its name in the boot timeline: of `web.container` it is `web`, whatever podman calls it.
+    fn stage(&self) -> String {
+        let container = self.container.upgrade();
+        let unit = container.and_then(|c| c.config.options.unit.clone());
+        let stem = unit.and_then(|u| u.strip_suffix(".service").map(str::to_string));
+        stem.unwrap_or_else(|| self.name())
     }
 
     fn name(&self) -> String {

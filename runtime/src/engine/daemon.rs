@@ -50,11 +50,20 @@ impl Places {
         Self {
             state: place("SKEG_STATE", formats::paths::ENGINE_STATE),
             socket: crate::cli::socket(),
-            zygote: place("SKEG_ZYGOTE_SOCKET", formats::paths::ZYGOTE_SOCKET),
+            zygote: zygote_socket(),
             units: place("SKEG_UNITS", formats::paths::QUADLET),
             cgroups: place("SKEG_CGROUPS", "/sys/fs/cgroup"),
         }
     }
+}
+
+/// Where the zygote listens, unless `SKEG_ZYGOTE_SOCKET` says otherwise.
+#[must_use]
+pub fn zygote_socket() -> PathBuf {
+    std::env::var_os("SKEG_ZYGOTE_SOCKET").map_or_else(
+        || PathBuf::from(formats::paths::ZYGOTE_SOCKET),
+        PathBuf::from,
+    )
 }
 
 /// Runs the daemon until it is told to stop.
@@ -90,7 +99,7 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     // First of all, so that a stop during the start is not missed.
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
-    let boot = first_of_boot(&places);
+    let boot = !boot_marker(&places).exists();
     let engine = open(&places).await?;
     let exits = take_over(&engine, boot).await;
     let listener = listen(&places.socket)?;
@@ -99,6 +108,7 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     tokio::spawn(async move { axum::serve(listener, app).await });
     notify.send("READY=1");
     units::start_wanted(&engine, boot);
+    tokio::spawn(mark_boot(engine.clone(), boot_marker(&places)));
     let mut beat = tokio::time::interval(BEAT);
     loop {
         tokio::select! {
@@ -132,17 +142,17 @@ fn counts(engine: &Engine) -> String {
     text
 }
 
-/// Whether no engine has run since the host booted: told by a file that does not outlive it.
-fn first_of_boot(places: &Places) -> bool {
-    let marker = places.socket.with_extension("booted");
-    let first = !marker.exists();
-    if let Some(folder) = marker.parent() {
-        let _ = std::fs::create_dir_all(folder);
-    }
+/// A file that does not outlive the boot: once the units of this boot have been started, a later
+/// engine starts none that somebody has stopped since.
+fn boot_marker(places: &Places) -> PathBuf {
+    places.socket.with_extension("booted")
+}
+
+async fn mark_boot(engine: Arc<Engine>, marker: PathBuf) {
+    units::settled(&engine).await;
     if let Err(e) = std::fs::write(&marker, b"") {
         tracing::warn!("write {}: {e}", marker.display());
     }
-    first
 }
 
 async fn open(places: &Places) -> anyhow::Result<Arc<Engine>> {
@@ -246,14 +256,24 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> Option<Exits> {
         starts.extend(start.then_some(container));
     }
     for id in held.into_keys() {
-        // Of a container that was removed, or whose creation was cut: nobody waits for its exit.
-        tracing::warn!("PID 1 holds {id}, which is not a container any more: killed and released");
-        tokio::spawn(async move { container::release(&id).await });
+        tokio::spawn(disown(engine.clone(), id));
     }
     for container in starts {
         tokio::spawn(async move { container.tell(Event::Start { keen: true }).await });
     }
     exits
+}
+
+/// Ends what PID 1 holds and nobody knows: of a container that was removed, or whose creation was cut.
+async fn disown(engine: Arc<Engine>, id: String) {
+    tracing::warn!("PID 1 holds {id}, which is not a container any more: killed and released");
+    if let Some(path) = engine.cgroup_of(&id)
+        && let Ok(cgroup) = crate::container::cgroup::Cgroup::open(&path)
+        && let Err(e) = cgroup.remove().await
+    {
+        tracing::warn!("remove cgroup {}: {e}", path.display());
+    }
+    container::release(&id).await;
 }
 
 fn held(engine: &Engine) -> HashMap<String, Adopted> {

@@ -43,7 +43,7 @@ pub async fn start(
     };
     let stdio = stdio(options, &mut ours)?;
     let request = ExecRequest {
-        id: container.config.id.clone(),
+        id: name.clone(),
         pidfd,
         process: process_of(&spec, options)?,
         spec,

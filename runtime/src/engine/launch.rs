@@ -70,7 +70,8 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
     let mut created = engine
         .zygote
         .create(CreateRequest {
-            id: config.id.clone(),
+            // For its messages only.
+            id: config.name.clone(),
             spec: prepared.spec,
             rootfs: prepared.rootfs,
             cgroup: placement(engine, &config.id),

@@ -45,7 +45,7 @@ use puller::Puller;
 use shelf::Shelf;
 use units::Board;
 
-pub use daemon::main;
+pub use daemon::{main, zygote_socket};
 
 /// Everything that the engine holds.
 pub(crate) struct Engine {

@@ -73,7 +73,7 @@ pub struct ContainerOptions {
     pub sysctls: BTreeMap<String, String>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
-    /// Most processes.
+    /// Most processes; 0 is without a limit, 2048 when absent.
     pub pids_limit: Option<u64>,
     /// Memory limit in bytes.
     pub memory: Option<u64>,

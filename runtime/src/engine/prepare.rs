@@ -117,7 +117,9 @@ fn translate(o: &ContainerOptions) -> Result<defaults::Options, Error> {
         limits: defaults::Limits {
             memory: o.memory.map(signed),
             nano_cpus: o.milli_cpus.map(|m| m.saturating_mul(1_000_000)),
-            pids: Some(signed(o.pids_limit.unwrap_or(PIDS))),
+            pids: Some(o.pids_limit.unwrap_or(PIDS))
+                .filter(|n| *n > 0)
+                .map(signed),
             ..defaults::Limits::default()
         },
         ..defaults::Options::default()

@@ -17,10 +17,13 @@ use super::create;
 use super::error::Error;
 use super::init_client;
 use super::machine::Event;
-use super::options::ContainerOptions;
+use super::options::{ContainerOptions, RestartPolicy};
 use super::record::{Phase, State, StoppedBy};
 use super::volumes;
 use crate::unit::{Kind, Unit, UnitError, load, order};
+
+/// Between two tries of a unit's start.
+const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// All units.
 #[derive(Debug, Default)]
@@ -77,8 +80,17 @@ impl Board {
     }
 
     fn problem(&mut self, name: &str, text: String) {
-        if let Some(entry) = self.units.get_mut(name) {
+        if let Some(entry) = self.units.get_mut(name)
+            && !entry.problems.contains(&text)
+        {
             entry.problems.push(text);
+        }
+    }
+
+    fn solved(&mut self, name: &str) {
+        if let Some(entry) = self.units.get_mut(name) {
+            entry.problems.clear();
+            entry.own.send_replace(Own::Started);
         }
     }
 }
@@ -136,8 +148,22 @@ async fn start_after(
             return;
         }
     }
-    let started = async { start(&engine, &unit).await };
-    let outcome = match unit.start_timeout {
+    let mut pause = std::time::Duration::from_secs(5);
+    loop {
+        let outcome = start_in_time(&engine, &unit).await;
+        let failed = outcome.is_err();
+        finish(&engine, &unit, outcome).await;
+        if !failed || !tries_again(&engine, &unit) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn start_in_time(engine: &Arc<Engine>, unit: &Unit) -> Result<(), Error> {
+    let started = start(engine, unit);
+    match unit.start_timeout {
         None => started.await,
         Some(limit) => tokio::time::timeout(limit, started)
             .await
@@ -147,15 +173,36 @@ async fn start_after(
                     limit.as_secs()
                 )))
             }),
+    }
+}
+
+/// Whether a start that failed is this module's to try again: not when the container, once there,
+/// sees to it by itself.
+fn tries_again(engine: &Engine, unit: &Unit) -> bool {
+    let Kind::Container(options) = &unit.kind else {
+        return false;
     };
-    finish(&engine, &unit, outcome).await;
+    let sees_to_itself = container_of(engine, unit)
+        .is_some_and(|c| c.state().phase.is_up() || c.state().phase == Phase::Restarting);
+    options.restart != RestartPolicy::No && !sees_to_itself && !engine.is_stopping()
+}
+
+/// Waits until every unit that was to be started has been, or has failed once.
+pub async fn settled(engine: &Engine) {
+    let watches: Vec<_> = {
+        let board = lock(&engine.units);
+        board.units.values().map(|e| e.own.subscribe()).collect()
+    };
+    for mut watch in watches {
+        let _ = watch.wait_for(|own| *own != Own::Starting).await;
+    }
 }
 
 async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), Error>) {
     let stem = unit.name.trim_end_matches(".service").to_string();
     match outcome {
         Ok(()) => {
-            lock(&engine.units).set(&unit.name, Own::Started);
+            lock(&engine.units).solved(&unit.name);
             init_client::stamp(StampKind::Unit, &stem).await;
         }
         Err(e) => {
@@ -184,7 +231,7 @@ async fn fetch(
     let mut pause = std::time::Duration::from_millis(500);
     loop {
         match engine.puller.get(image, policy, None).await {
-            Err(e) if e.status == 500 && !engine.is_stopping() && pause.as_secs() < 60 => {
+            Err(e) if e.status == 500 && !engine.is_stopping() && pause.as_secs() < 4 => {
                 tracing::warn!("{e}: tried again in {} ms", pause.as_millis());
                 tokio::time::sleep(pause).await;
                 pause *= 2;

@@ -335,7 +335,8 @@ fn seconds(value: &str) -> Result<u64, String> {
 
 fn pids(value: &str) -> Result<Option<u64>, String> {
     match value {
-        "" | "-1" | "0" => Ok(None),
+        "" => Ok(None),
+        "-1" | "0" => Ok(Some(0)),
         text => match text.parse() {
             Ok(number) => Ok(Some(number)),
             Err(_) => Err(format!("expected a number or -1, found '{text}'")),
