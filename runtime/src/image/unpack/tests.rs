@@ -604,3 +604,73 @@ proptest! {
         while let Ok(Some(_)) = entries.next() {}
     }
 }
+
+/// The kernel's own word on whiteouts and opaque folders, in a mount namespace of this thread.
+#[test]
+fn overlay_hides_what_the_upper_layer_removed() {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    if !is_root() {
+        return;
+    }
+    let (lower, upper) = (Place::new(), Place::new());
+    let below = Archive::default()
+        .file("kept", b"1")
+        .file("gone", b"1")
+        .file("removed/x", b"1")
+        .file("emptied/x", b"1")
+        .file("again/x", b"1");
+    lower.unpack(below).unwrap();
+    let above = Archive::default()
+        .file(".wh.gone", b"")
+        .file(".wh.removed", b"")
+        .folder("emptied")
+        .file("emptied/.wh..wh..opq", b"")
+        .file("emptied/y", b"2")
+        .file(".wh.again", b"")
+        .file("again/y", b"2");
+    upper.unpack(above).unwrap();
+    let options = format!(
+        "lowerdir={}:{}",
+        upper.root().display(),
+        lower.root().display()
+    );
+    let target = tempfile::tempdir().unwrap();
+    let names = std::thread::spawn(move || {
+        let none = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).ok()?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).ok()?;
+        let at = target.path();
+        mount(
+            Some("overlay"),
+            at,
+            Some("overlay"),
+            MsFlags::MS_RDONLY,
+            Some(&*options),
+        )
+        .ok()?;
+        let mut names = Vec::new();
+        for folder in ["", "emptied", "again"] {
+            let listing = fs::read_dir(at.join(folder)).unwrap();
+            names.extend(listing.map(|e| (folder, e.unwrap().file_name().into_string().unwrap())));
+        }
+        nix::mount::umount(at).unwrap();
+        names.sort();
+        Some(names)
+    });
+    let Some(names) = names.join().unwrap() else {
+        eprintln!("overlay cannot be mounted here: not tested");
+        return;
+    };
+    let expected = [
+        ("", "again"),
+        ("", "emptied"),
+        ("", "kept"),
+        ("again", "y"),
+        ("emptied", "y"),
+    ];
+    assert_eq!(
+        names,
+        expected.map(|(folder, name)| (folder, name.to_owned()))
+    );
+}
