@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use runtime::container::cgroup::Placement;
-use runtime::container::defaults::{Bind, Namespace, Options, Seccomp};
+use runtime::container::defaults::{Bind, Limits, Namespace, Options, Seccomp};
 use runtime::zygote::{ExecRequest, ExecStatus, Rootfs};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -50,6 +50,7 @@ cases![
     an_exec_on_a_terminal_works,
     devices_are_refused_without_a_cgroup,
     a_cgroup_holds_kills_and_filters,
+    limits_hold,
     a_failed_start_leaves_no_cgroup,
     many_starts_leave_no_descriptor_behind,
 ];
@@ -561,6 +562,42 @@ async fn a_cgroup_holds_kills_and_filters(host: Host) {
     );
     cgroup.remove().await.unwrap();
     assert!(!placement.mount.join(&placement.path).exists());
+}
+
+async fn limits_hold(host: Host) {
+    let Some(placement) = cgroup2(&host) else {
+        return;
+    };
+    let on = placement.mount.join("cgroup.subtree_control");
+    let on = std::fs::read_to_string(on).unwrap();
+    if !(on.contains("memory") && on.contains("pids") && on.contains("cpu")) {
+        println!("skipped: no controllers here: {on:?}");
+        return;
+    }
+    let mut options = shell("dd if=/dev/zero of=/dev/null bs=100M count=1; echo $?; (true)");
+    options.limits = Limits {
+        memory: Some(32 << 20),
+        memory_swap: Some(32 << 20),
+        pids: Some(2),
+        nano_cpus: Some(500_000_000),
+        cpu_shares: Some(512),
+        ..Limits::default()
+    };
+    let root = host.root();
+    let (mut request, out, _err) = host.request(&options, Rootfs::Directory(root));
+    request.cgroup = Some(placement);
+    let created = host.client.create(request).await.unwrap();
+    let pidfd = created.pidfd.try_clone().unwrap();
+    let cgroup = created.start().await.unwrap().unwrap();
+    harness::wait(&pidfd);
+    assert_eq!(harness::read(out), "137\n", "killed for its memory");
+    let usage = cgroup.usage().unwrap();
+    assert_eq!((usage.oom_kills, usage.memory_max), (1, Some(32 << 20)));
+    let file = |name: &str| std::fs::read_to_string(cgroup.path().join(name)).unwrap();
+    assert_eq!(file("pids.max"), "2\n");
+    assert_eq!(file("cpu.max"), "50000 100000\n");
+    assert_eq!(file("memory.swap.max"), "0\n");
+    cgroup.remove().await.unwrap();
 }
 
 /// A cgroup2 mount of the test's own, with its cgroup; `None`, said aloud, where there can be none.

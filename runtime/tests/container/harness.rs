@@ -118,7 +118,8 @@ fn set_up() -> std::io::Result<Host> {
 
 /// Mounts a new file system.
 pub fn mount(fstype: &str, at: &Path) -> std::io::Result<()> {
-    let data = None::<&std::ffi::CStr>;
+    // As systemd and PID 1 mount it; a mount without these takes them from the host's too.
+    let data = (fstype == "cgroup2").then_some(c"nsdelegate,memory_recursiveprot");
     rustix::mount::mount(fstype, at, fstype, MountFlags::empty(), data)?;
     Ok(())
 }
