@@ -3,9 +3,12 @@
 //! The child never allocates, locks or logs: all it needs lies ready before the clone. The caller is
 //! held until the child has executed its program or failed, so an error is known at once.
 
-use std::ffi::{CStr, CString};
+mod steps;
+
+use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use steps::{PID_ROOM, Prepared, STEPS, child};
 
 /// What to start and how. Everything that is not named here is closed or reset in the child.
 #[derive(Debug)]
@@ -60,39 +63,8 @@ impl std::fmt::Display for LaunchError {
 
 impl std::error::Error for LaunchError {}
 
-/// Names of the child's steps, by the number that it reports.
-const STEPS: [&str; 9] = [
-    "setsid",
-    "oom_score_adj",
-    "setrlimit",
-    "dup",
-    "close_range",
-    "capability bounding set",
-    "setgid and setuid",
-    "no_new_privs",
-    "execve",
-];
-
 /// clone3's flag, which libc declares too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// Longest text of a process id, which `LISTEN_PID=` leaves room for.
-const PID_ROOM: usize = 10;
-
-/// All that the child touches, laid out before the clone.
-struct Prepared {
-    argv: Vec<*const libc::c_char>,
-    envp: Vec<*const libc::c_char>,
-    listen_pid: Vec<u8>,
-    sources: Vec<RawFd>,
-    report: RawFd,
-    oom: CString,
-    uid: u32,
-    gid: u32,
-    bounding: Option<u64>,
-    no_new_privileges: bool,
-    open_files: libc::rlimit,
-}
 
 /// Starts the program.
 ///
@@ -199,164 +171,6 @@ fn clone_into(
         0 => child(prepared),
         -1 => Err(failed("clone3", io::Error::last_os_error())),
         pid => u32::try_from(pid).map_err(|_| failed("clone3", io::ErrorKind::InvalidData.into())),
-    }
-}
-
-fn child(prepared: &mut Prepared) -> ! {
-    let step = steps(prepared);
-    let errno = io::Error::last_os_error()
-        .raw_os_error()
-        .unwrap_or(libc::EIO);
-    let mut told = [step, 0, 0, 0, 0];
-    told[1..].copy_from_slice(&errno.to_le_bytes());
-    // SAFETY: write and _exit are async-signal-safe; the buffer is a local array of five bytes.
-    unsafe {
-        libc::write(prepared.report, told.as_ptr().cast(), told.len());
-        libc::_exit(127)
-    }
-}
-
-/// Runs every step; returns the number of the one that failed, with its error in `errno`.
-fn steps(prepared: &mut Prepared) -> u8 {
-    // SAFETY: setsid, umask and chdir take no pointer but a constant string.
-    unsafe {
-        if libc::setsid() < 0 || libc::chdir(c"/".as_ptr()) < 0 {
-            return 0;
-        }
-        libc::umask(0o022);
-    }
-    reset_signals();
-    if !write_oom(&prepared.oom) {
-        return 1;
-    }
-    // SAFETY: the limit is a valid struct in the child's own memory.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const prepared.open_files) } < 0 {
-        return 2;
-    }
-    if !place_descriptors(prepared) {
-        return 3;
-    }
-    let first = prepared.sources.len() as libc::c_uint;
-    let flag = libc::CLOSE_RANGE_CLOEXEC as libc::c_uint;
-    // SAFETY: close_range takes only numbers; everything above the placed ones becomes CLOEXEC.
-    if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flag) } < 0 {
-        return 4;
-    }
-    if !prepared.bounding.is_none_or(drop_capabilities) {
-        return 5;
-    }
-    if !take_identity(prepared.uid, prepared.gid) {
-        return 6;
-    }
-    if prepared.no_new_privileges {
-        // SAFETY: this prctl takes only numbers.
-        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        if result < 0 {
-            return 7;
-        }
-    }
-    write_own_pid(&mut prepared.listen_pid);
-    // SAFETY: both arrays end with a null pointer, and their strings outlive the call: they belong
-    // to `Launch`, which the (suspended) caller holds, or to `prepared`.
-    unsafe {
-        libc::execve(
-            prepared.argv[0],
-            prepared.argv.as_ptr(),
-            prepared.envp.as_ptr(),
-        );
-    }
-    8
-}
-
-fn reset_signals() {
-    // SAFETY: an all-zero sigset_t is emptied before use; SIG_DFL is a valid disposition.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
-}
-
-fn write_oom(text: &CStr) -> bool {
-    let path = c"/proc/self/oom_score_adj";
-    // SAFETY: path and text are valid C strings; the descriptor is closed where it was opened.
-    unsafe {
-        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if fd < 0 {
-            return false;
-        }
-        let length = text.to_bytes().len();
-        let written = libc::write(fd, text.as_ptr().cast(), length);
-        // Lowering needs a privilege that a user namespace lacks; the program runs all the same.
-        let allowed = written >= 0 || *libc::__errno_location() == libc::EACCES;
-        libc::close(fd);
-        allowed
-    }
-}
-
-fn place_descriptors(prepared: &mut Prepared) -> bool {
-    let count = prepared.sources.len() as RawFd;
-    // SAFETY: fcntl and dup2 take only numbers. First everything moves above the targets, so that no
-    // target is overwritten before it was copied.
-    unsafe {
-        prepared.report = libc::fcntl(prepared.report, libc::F_DUPFD_CLOEXEC, count);
-        for source in &mut prepared.sources {
-            *source = libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, count);
-            if *source < 0 {
-                return false;
-            }
-        }
-        for (target, source) in (0..count).zip(&prepared.sources) {
-            if libc::dup2(*source, target) < 0 {
-                return false;
-            }
-        }
-    }
-    prepared.report >= 0
-}
-
-fn drop_capabilities(keep: u64) -> bool {
-    for number in (0..64).filter(|n| keep & (1 << n) == 0) {
-        // SAFETY: these prctls take only numbers; reading tells where the kernel's list ends.
-        unsafe {
-            if libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) < 0 {
-                break;
-            }
-            if libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) < 0 {
-                return false;
-            }
-        }
-    }
-    true
-}
-
-fn take_identity(uid: u32, gid: u32) -> bool {
-    if uid == 0 && gid == 0 {
-        return true;
-    }
-    // SAFETY: numbers, and an empty list of groups for which no memory is read.
-    unsafe {
-        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) >= 0
-            && libc::syscall(libc::SYS_setresgid, gid, gid, gid) >= 0
-            && libc::syscall(libc::SYS_setresuid, uid, uid, uid) >= 0
-    }
-}
-
-/// Writes the caller's own pid in decimal after `LISTEN_PID=`, without allocating.
-fn write_own_pid(text: &mut [u8]) {
-    // SAFETY: getpid always succeeds and takes nothing.
-    let mut pid = unsafe { libc::getpid() }.unsigned_abs();
-    let mut digits = [0u8; PID_ROOM];
-    let mut count = 0;
-    while count < PID_ROOM && (pid > 0 || count == 0) {
-        digits[count] = b'0' + (pid % 10) as u8;
-        pid /= 10;
-        count += 1;
-    }
-    let start = text.len() - PID_ROOM - 1;
-    for (place, digit) in text[start..].iter_mut().zip(digits[..count].iter().rev()) {
-        *place = *digit;
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod child;
 pub mod clone3;
+pub mod counting;
 pub mod device_filter;
 pub mod durable;
 pub mod launch;

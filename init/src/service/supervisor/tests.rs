@@ -4,6 +4,8 @@
 
 use super::*;
 use crate::service::order::resolve;
+use formats::service::{Kind, Restart};
+use formats::status::ServiceState;
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
