@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::sync::{mpsc, watch};
@@ -91,10 +91,16 @@ impl Daemon {
 
     async fn event(&mut self, payload: NetlinkPayload<RouteNetlinkMessage>) {
         match payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))
+                if !is_of_bridge(&link) =>
+            {
                 self.link(&link).await;
             }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => self.gone(&link),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
+                if !is_of_bridge(&link) =>
+            {
+                self.gone(&link);
+            }
             _ => {}
         }
     }
@@ -196,6 +202,11 @@ impl Daemon {
             .supervisor
             .tell(&format!("READY=1\nSTATUS={}", self.network.summary()));
     }
+}
+
+/// What a bridge tells of its ports: without the link's kind, and "gone" is not the link.
+fn is_of_bridge(link: &LinkMessage) -> bool {
+    link.header.interface_family == AddressFamily::Bridge
 }
 
 /// An ethernet link that no other one was made from.
