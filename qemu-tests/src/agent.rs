@@ -46,6 +46,22 @@ impl Agent {
         }
     }
 
+    /// Starts a program in the guest that may take the agent down with it: no answer is awaited.
+    ///
+    /// # Errors
+    /// The machine is gone.
+    pub fn start(&self, argv: &[&str]) -> Result<()> {
+        let call = Call::Run {
+            argv: argv.iter().map(ToString::to_string).collect(),
+            stdin: Bytes::default(),
+            timeout_ms: 60_000,
+        };
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let line = serde_json::to_string(&Request { id, call })? + "\n";
+        self.send(&line)
+            .with_context(|| format!("agent: start {argv:?}"))
+    }
+
     /// Reads a file of the guest.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ fn image_and_volume_survive_a_reboot() -> Result<()> {
     let pulled = blobs(&registry);
 
     let (console, events) = (machine.console().now(), machine.qmp().now());
-    let _ = machine.run(["/usr/bin/skeg", "reboot"]);
+    machine.agent()?.start(&["/usr/bin/skeg", "reboot"])?;
     machine.qmp().wait_event(events, "RESET", READY)?;
     machine.console().wait_after(console, "unit:web", READY)?;
     let page = page(&machine)?;

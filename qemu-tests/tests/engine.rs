@@ -71,6 +71,12 @@ fn a_user_runs_looks_at_stops_and_removes_a_container() -> Result<()> {
         "polite",
     ])?;
     ensure!(machine.skeg(&["ps"])?.contains("calm"), "not in `ps`");
+    let network = machine.read("/run/skeg/network.json")?;
+    ensure!(network.contains("eth0"), "no link of the host: {network}");
+    ensure!(
+        !network.contains("skv"),
+        "a container's link is the host's: {network}"
+    );
     let said = machine.skeg(&["exec", "calm", "cat", "/proc/1/comm"])?;
     ensure!(said.trim() == "polite", "exec said {said:?}");
     let failed = machine.run(["/usr/bin/skeg", "exec", "calm", "sh", "-c", "exit 3"])?;

@@ -123,7 +123,8 @@ fn forbidden(inside: &Inside) -> Result<()> {
     inside.fails("unshare -m true")?;
     inside.fails("unshare -U true")?;
     inside.fails("mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk")?;
-    inside.fails("date -s 2001-01-01")?;
+    let date = inside.says("date -s 2001-01-01 2>/dev/null >/dev/null; date")?;
+    ensure!(!date.contains("2001"), "it set the host's clock: {date}");
     inside.fails("dmesg")?;
     inside.fails("hostname elsewhere")?;
     inside.fails("reboot -f")

@@ -60,7 +60,7 @@ fn a_layer_that_is_not_what_the_manifest_says_is_refused_and_leaves_nothing() ->
         ),
         (Fault::TooLong, "bytes", serve(Fault::TooLong)?),
         (Fault::TooShort, "bytes", serve(Fault::TooShort)?),
-        (Fault::Cut, "bytes", serve(Fault::Cut)?),
+        (Fault::Cut, "end of file", serve(Fault::Cut)?),
     ];
     let (once, honest) = (serve(Fault::CutOnce)?, serve(Fault::None)?);
     let mut all: Vec<&Faulty> = faulty.iter().map(|(_, _, registry)| registry).collect();
