@@ -311,9 +311,7 @@ async fn wait(Shared(engine): Arced, Path(id): Path<String>) -> Answer<Waited> {
     let container = engine.find(&id)?;
     let mut watch = container.watch();
     let ended = watch.wait_for(|s| session::ended(s).is_some()).await;
-    let state = ended
-        .map(|s| s.clone())
-        .unwrap_or_else(|_| container.state());
+    let state = ended.map_or_else(|_| container.state(), |s| s.clone());
     let gone = || Error::not_found(format!("container '{id}' was removed"));
     session::ended(&state).map(Json).ok_or_else(gone)
 }
@@ -336,7 +334,7 @@ async fn attach(
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {
-                session::attach(container, TokioIo::new(connection), query.stdin).await
+                session::attach(container, TokioIo::new(connection), query.stdin).await;
             }
             Err(e) => tracing::debug!("attach: {e}"),
         }

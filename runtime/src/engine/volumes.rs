@@ -152,10 +152,9 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 fn attributes(from: &Path, to: &Path) -> io::Result<()> {
     for name in xattr::list(from)? {
         let ours = name.to_string_lossy();
-        if ours.starts_with("user.") || ours == "security.capability" {
-            if let Some(value) = xattr::get(from, &name)? {
-                xattr::set(to, &name, &value)?;
-            }
+        let copied = ours.starts_with("user.") || ours == "security.capability";
+        if copied && let Some(value) = xattr::get(from, &name)? {
+            xattr::set(to, &name, &value)?;
         }
     }
     Ok(())
