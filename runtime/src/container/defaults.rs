@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
     Linux, LinuxCapabilities, LinuxCpu, LinuxDevice, LinuxMemory, LinuxNamespace,
-    LinuxNamespaceType, LinuxPids, LinuxResources, LinuxSeccomp, Mount, PosixRlimit,
-    PosixRlimitBuilder, PosixRlimitType, Process, Root, Spec, User,
+    LinuxNamespaceType, LinuxPids, LinuxResources, Mount, PosixRlimit, PosixRlimitBuilder,
+    PosixRlimitType, Process, Root, Spec, User,
 };
 
 use super::capabilities::{self, Set};
 use super::process::rlimit_name;
-use super::{devices, masks, seccomp_profile};
+use super::{devices, masks, seccomp_file, seccomp_profile};
 
 /// What a user may choose about one container. [`Options::default`] is Docker's default container.
 #[derive(Debug, Clone)]
@@ -120,8 +120,8 @@ pub enum Seccomp {
     Default,
     /// No filter.
     Unconfined,
-    /// This profile.
-    Profile(Box<LinuxSeccomp>),
+    /// This profile, with its conditions on the container's capabilities.
+    Profile(Box<seccomp_file::Profile>),
 }
 
 /// Where one of the container's namespaces comes from.
@@ -477,7 +477,7 @@ fn linux(options: &Options, capabilities: Set) -> Linux {
     let seccomp = match &options.seccomp {
         Seccomp::Default => Some(seccomp_profile::docker(capabilities)),
         Seccomp::Unconfined => None,
-        Seccomp::Profile(profile) => Some((**profile).clone()),
+        Seccomp::Profile(profile) => Some(profile.for_capabilities(capabilities)),
     };
     let unmasked = |path: &&str| {
         !options

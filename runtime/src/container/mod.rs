@@ -17,6 +17,7 @@ pub mod plan;
 mod process;
 mod rootfs;
 pub mod seccomp;
+pub mod seccomp_file;
 pub mod seccomp_profile;
 mod terminal;
 pub mod user;
