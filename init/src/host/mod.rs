@@ -84,6 +84,7 @@ pub struct Host {
     queue: VecDeque<Event>,
     effects: Vec<Effect>,
     settled: bool,
+    listening: bool,
 }
 
 impl Host {
@@ -125,6 +126,7 @@ impl Host {
             queue: VecDeque::with_capacity(8 * services + 64),
             effects: Vec::with_capacity(8 * services + 16),
             settled: false,
+            listening: true,
         };
         host.wire()?;
         host.look_for_buttons();
@@ -166,6 +168,9 @@ impl Host {
         self.work(now);
         self.shut_down(plan::Event::Tick, now);
         self.work(now);
+        if !self.listening {
+            self.listen(self.desk.has_room());
+        }
         self.publish();
         // Only a turn that has come to its end feeds: a hang anywhere above starves it.
         if let Some(watchdog) = self.watchdog.as_mut().filter(|w| now >= w.due()) {
@@ -209,6 +214,7 @@ impl Host {
         while let Some(client) = self.desk.accept() {
             self.watch_client(client, Wants::Read, true);
         }
+        self.listen(self.desk.has_room());
     }
 
     fn serve(&mut self, client: usize, now: Moment) {

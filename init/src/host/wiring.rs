@@ -108,6 +108,22 @@ impl Host {
         epoll::add(&self.epoll, fd, data, EventFlags::IN).map_err(Into::into)
     }
 
+    /// Waits for new clients, or lets them queue while every place is taken.
+    pub(super) fn listen(&mut self, open: bool) {
+        if open == self.listening {
+            return;
+        }
+        let flags = if open {
+            EventFlags::IN
+        } else {
+            EventFlags::empty()
+        };
+        let data = EventData::new_u64(Token::Control.to_u64());
+        if epoll::modify(&self.epoll, self.desk.listener(), data, flags).is_ok() {
+            self.listening = open;
+        }
+    }
+
     /// Waits for what the client wants; a client that is gone left epoll with its descriptor.
     pub(super) fn watch_client(&self, client: usize, wants: Wants, new: bool) {
         let flags = match wants {

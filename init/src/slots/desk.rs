@@ -20,8 +20,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Clients at a time: the engine, `skeg`'s commands, and room for what hangs.
-pub const MOST_CLIENTS: usize = 16;
+/// Clients at a time: the engine's starts, `skeg`'s commands, and room for what hangs.
+pub const MOST_CLIENTS: usize = 64;
+/// Clients that wait until there is room.
+const QUEUE: i32 = 1024;
 
 /// What a request asks of the host beyond the slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Desk {
         let _ = fs::remove_file(path);
         rustix::net::bind(&listener, &SocketAddrUnix::new(path)?)?;
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        rustix::net::listen(&listener, 16)?;
+        rustix::net::listen(&listener, QUEUE)?;
         Ok(Self {
             listener,
             clients: [const { None }; MOST_CLIENTS],
@@ -85,13 +87,19 @@ impl Desk {
         Some(self.clients.get(client)?.as_ref()?.socket.as_fd())
     }
 
+    /// Whether another client may come; else it waits in the queue of the socket.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.clients.iter().any(Option::is_none)
+    }
+
     /// Lets one client in; its number, or nothing when there is none, it is not root, or all places
     /// are taken.
     pub fn accept(&mut self) -> Option<usize> {
+        let place = self.clients.iter().position(Option::is_none)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::accept_with(&self.listener, flags).ok()?;
         let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
-        let place = self.clients.iter().position(Option::is_none)?;
         if !peer.uid.is_root() {
             return None;
         }

@@ -24,6 +24,7 @@ pub const ALL: &[Promise] = &[
         "every_slot_can_be_taken_and_a_slow_reader_blocks_nobody",
         crowd,
     ),
+    ("more_clients_than_places_wait_and_are_served", throng),
     ("a_stuck_service_delays_the_end_by_its_own_timeout", stuck),
     ("nothing_is_registered_once_the_end_has_begun", latecomer),
     ("a_wrong_service_file_degrades_and_the_others_run", invalid),
@@ -112,6 +113,11 @@ fn adoption() -> Outcome {
 fn crowd() -> Outcome {
     let machine = Machine::start(&[("crowd", "[Service]\nExecStart=@ROLE crowd\n")]);
     machine.await_role("crowd")
+}
+
+fn throng() -> Outcome {
+    let machine = Machine::start(&[("throng", "[Service]\nExecStart=@ROLE throng\n")]);
+    machine.await_role("throng")
 }
 
 fn stuck() -> Outcome {

@@ -23,6 +23,7 @@ pub fn play(name: &str, folder: &Path) -> ExitCode {
         "first-engine" => first_engine(folder),
         "second-engine" => second_engine(folder),
         "crowd" => crowd(folder),
+        "throng" => throng(folder),
         "off" => power(folder, Power::Off),
         "reboot" => power(folder, Power::Reboot),
         "latecomer" => latecomer(folder),
@@ -322,6 +323,14 @@ fn crowd(folder: &Path) {
         .filter(|_| matches!(slow.receive().0, Reply::Exit(_)))
         .count();
     assert_eq!(exits, SLOTS);
+}
+
+/// Many clients at once, more than PID 1 has places for, all connected before the first one asks.
+fn throng(folder: &Path) {
+    let clients: Vec<Client> = (0..300).map(|_| Client::connect(folder)).collect();
+    for client in clients {
+        assert_eq!(client.list().len(), 0);
+    }
 }
 
 fn power(folder: &Path, power: Power) {
