@@ -177,3 +177,91 @@ pub fn power(power: Power) -> Result<u8, CliError> {
 pub fn to_json(value: &impl Serialize) -> Result<String, CliError> {
     serde_json::to_string(value).map_err(|e| CliError::engine(format!("print the answer: {e}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::record::{ExitRecord, Phase};
+
+    fn unit(name: &str, state: UnitState, problems: &[&str]) -> UnitSummary {
+        UnitSummary {
+            name: name.into(),
+            path: format!("/etc/containers/systemd/{name}"),
+            description: "A page".into(),
+            state,
+            problems: problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn container(name: &str, phase: Phase, code: Option<u8>) -> Summary {
+        Summary {
+            id: "0123456789abcdef".repeat(4),
+            name: name.into(),
+            image: "localhost/web:1".into(),
+            command: "httpd -f".into(),
+            created: 1000,
+            phase,
+            pid: None,
+            started: Some(1010),
+            exit: code.map(|code| ExitRecord {
+                code,
+                at_ns: 1_030_000_000_000,
+                oom: false,
+            }),
+            error: None,
+            restarts: 0,
+            ports: Vec::new(),
+            ip: None,
+            unit: None,
+        }
+    }
+
+    #[test]
+    fn the_page_names_what_is_wrong_first_and_where() {
+        let all = Everything {
+            engine: Some(EngineStatus::default()),
+            units: vec![
+                unit("web.service", UnitState::Active, &[]),
+                unit("job.service", UnitState::Failed, &[]),
+                unit(
+                    "bad.container",
+                    UnitState::Failed,
+                    &[
+                        "/etc/x/bad.container:3: unknown key 'Imge' in [Container], did you mean 'Image'?",
+                    ],
+                ),
+            ],
+            containers: vec![
+                container("web", Phase::Running, None),
+                container("job", Phase::Exited, Some(3)),
+            ],
+            ..Everything::default()
+        };
+        let expected = "\
+degraded: 2 things to look at
+  ! job.service: failed; see 'skeg logs job.service'
+  ! /etc/x/bad.container:3: unknown key 'Imge' in [Container], did you mean 'Image'?
+
+UNIT           STATE   DESCRIPTION
+web.service    active  A page
+job.service    failed  A page
+bad.container  failed  A page
+
+CONTAINER     IMAGE            COMMAND   CREATED        STATUS                     PORTS  NAME
+0123456789ab  localhost/web:1  httpd -f  1 minute ago   Up 1 minute                       web
+0123456789ab  localhost/web:1  httpd -f  1 minute ago   Exited (3) 40 seconds ago         job
+";
+        let drawn = draw(&all, 1070);
+        let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(squeeze(&drawn), squeeze(expected), "{drawn}");
+    }
+
+    #[test]
+    fn a_healthy_host_is_one_word_and_its_tables() {
+        let all = Everything {
+            engine: Some(EngineStatus::default()),
+            ..Everything::default()
+        };
+        assert_eq!(draw(&all, 0), "healthy\n");
+    }
+}
