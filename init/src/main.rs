@@ -2,21 +2,24 @@
 //!
 //! It never returns: the kernel would panic. What even a degraded state cannot cover ends in a reboot.
 
+#![no_main]
+
 use formats::registration::Power;
 use init::host::{Host, Places};
-use std::process::ExitCode;
 use std::time::Duration;
+
+sys::entry!(start);
 
 /// How long the last words stay on the screen.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-fn main() -> ExitCode {
+fn start() -> i32 {
     if std::process::id() != 1 {
         eprintln!(
             "skeg-init: expected to be PID 1, found {}",
             std::process::id()
         );
-        return ExitCode::FAILURE;
+        return 1;
     }
     let started = init::clock::now();
     std::panic::set_hook(Box::new(|info| last_resort(&format!("bug: {info}"))));

@@ -7,6 +7,7 @@ pub mod clone3;
 pub mod counting;
 pub mod device_filter;
 pub mod durable;
+pub mod entry;
 pub mod launch;
 pub mod mount_attr;
 pub mod packet;

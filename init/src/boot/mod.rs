@@ -20,6 +20,7 @@ use crate::watchdog::Watchdog;
 use formats::paths;
 use formats::service::Service;
 use std::fs;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::Path;
 use std::time::Duration;
 use uevent::Uevents;
@@ -44,7 +45,9 @@ pub struct Booted {
 pub fn boot(started: Moment) -> Booted {
     let bound = root::bind_over_itself();
     let failed_mounts = mounts::early();
+    fill_standard_streams();
     let console = Console::open(Path::new("/dev/console"));
+    let has_console = console.is_there();
     let _ = fs::create_dir_all(paths::SERVICE_LOGS);
     let mut report = Report::new(console, Path::new(paths::BOOT_TIMELINE));
     report.stage("init", started);
@@ -55,6 +58,12 @@ pub fn boot(started: Moment) -> Booted {
         );
     }
     degrade_list(&mut report, "mounts-incomplete", &failed_mounts);
+    if !has_console {
+        report.degrade(
+            "console-missing",
+            "no console of the kernel's command line exists",
+        );
+    }
     report.stage("mounts", now());
     let uevents = Uevents::open().ok();
     let failed = modules::load(Path::new(paths::MODULE_LIST), Path::new(modules::FOLDER));
@@ -85,6 +94,22 @@ pub fn boot(started: Moment) -> Booted {
         uevents,
         cgroups,
         services,
+    }
+}
+
+/// A machine without a console starts PID 1 with no open stream: no other file may take their numbers.
+fn fill_standard_streams() {
+    while let Ok(null) = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
+        let number = null.as_raw_fd();
+        if number > 2 {
+            return;
+        }
+        // It stays open for ever, as the stream of its number.
+        let _ = null.into_raw_fd();
     }
 }
 
