@@ -117,13 +117,13 @@ impl Rule {
         let included = self.includes.as_ref().is_none_or(|condition| {
             let all = |caps: &Vec<String>| caps.iter().all(|name| capabilities.has(name));
             condition.caps.as_ref().is_none_or(all)
-                && condition.arches.as_ref().is_none_or(has_architecture)
+                && condition.arches.as_deref().is_none_or(has_architecture)
                 && condition.min_kernel.as_deref().is_none_or(is_reached)
         });
         let excluded = self.excludes.as_ref().is_some_and(|condition| {
             let any = |caps: &Vec<String>| caps.iter().any(|name| capabilities.has(name));
             condition.caps.as_ref().is_some_and(any)
-                || condition.arches.as_ref().is_some_and(has_architecture)
+                || condition.arches.as_deref().is_some_and(has_architecture)
                 || condition.min_kernel.as_deref().is_some_and(is_reached)
         });
         included && !excluded
@@ -142,12 +142,12 @@ impl Rule {
 }
 
 /// An empty list is no condition.
-fn has_architecture(arches: &Vec<String>) -> bool {
+fn has_architecture(arches: &[String]) -> bool {
     arches.is_empty() || arches.iter().any(|arch| arch == ARCHITECTURE)
 }
 
 fn is_reached(version: &str) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>());
+    let mut parts = version.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
         return false;
     };
