@@ -235,7 +235,7 @@ pub struct Logs {
     /// Show each line's time
     #[arg(short, long)]
     pub timestamps: bool,
-    /// Container, or a unit's name
+    /// Container, unit, or service of the host (engine, net, zygote)
     pub container: String,
 }
 

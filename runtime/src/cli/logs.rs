@@ -1,6 +1,7 @@
 //! `skeg logs`.
 //!
-//! Lines come as frames; their time is shown when asked for.
+//! Lines come as frames; their time is shown when asked for. What is no container may be a service
+//! of the host, whose log PID 1 keeps in a file.
 
 use http_body_util::BodyExt;
 use hyper::Method;
@@ -24,7 +25,10 @@ pub async fn show(options: &Logs) -> Result<u8, CliError> {
     if let Some(since) = &options.since {
         path.push_str(&format!("&since={}", moment(since, now())?));
     }
-    let response = client::send(Method::GET, &path, None::<&()>, false).await?;
+    let response = match client::send(Method::GET, &path, None::<&()>, false).await {
+        Ok(response) => response,
+        Err(e) => return service(&options.container, options.tail).ok_or(e),
+    };
     let mut body = response.into_body();
     let mut pending = Vec::new();
     while let Some(chunk) = body.frame().await {
@@ -35,6 +39,18 @@ pub async fn show(options: &Logs) -> Result<u8, CliError> {
         }
     }
     Ok(0)
+}
+
+/// A service of the host, when no container has that name: also while the engine is down.
+fn service(name: &str, tail: Option<u64>) -> Option<u8> {
+    crate::engine::values::volume_name(name).ok()?;
+    let path = format!("{}/{name}.log", formats::paths::SERVICE_LOGS);
+    let text = std::fs::read(path).ok()?;
+    let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+    let shown = tail.map_or(lines.len(), |t| usize::try_from(t).unwrap_or(usize::MAX));
+    let last = &lines[lines.len().saturating_sub(shown)..];
+    print(&mut std::io::stdout().lock(), &last.concat()).ok()?;
+    Some(0)
 }
 
 /// Prints the first frame if it is whole, and tells its length.

@@ -203,14 +203,17 @@ fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
     if let Some(folder) = socket.parent() {
         std::fs::create_dir_all(folder).with_context(what)?;
     }
-    // One engine at a time: the store's lock has been taken by now.
-    match std::fs::remove_file(socket) {
+    // Under another name first, so that it is never open to others for a moment. One engine at a
+    // time: the store's lock has been taken by now.
+    let new = socket.with_extension("new");
+    match std::fs::remove_file(&new) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(what),
         _ => {}
     }
-    let listener = UnixListener::bind(socket).with_context(what)?;
+    let listener = UnixListener::bind(&new).with_context(what)?;
     let private = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(socket, private).with_context(what)?;
+    std::fs::set_permissions(&new, private).with_context(what)?;
+    std::fs::rename(&new, socket).with_context(what)?;
     Ok(listener)
 }
 
