@@ -3,14 +3,27 @@
 //! Pids and start times are read from the kernel, not from the engine.
 
 use anyhow::{Context, Result, ensure};
+use qemu_tests::Running;
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
 use qemu_tests::fixtures::tools;
-use qemu_tests::scene::{eventually, host, pushed};
+use qemu_tests::scene::{READY, eventually, host, pushed};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = 9;
+const SIGSTOP: i32 = 19;
+
+/// The container's line of `ps -a` once it says that it has ended.
+fn exited(machine: &Running, name: &str) -> Result<String> {
+    eventually("the exit", SOON, || {
+        let all = machine.skeg(&["ps", "-a"])?;
+        let line = all.lines().find(|line| line.contains(name));
+        let line = line.context("`ps -a` does not show it")?.to_owned();
+        ensure!(line.to_lowercase().contains("exited"), "still runs: {line}");
+        Ok(line)
+    })
+}
 
 #[test]
 fn a_killed_engine_stops_no_container_and_loses_no_line_and_no_exit_code() -> Result<()> {
@@ -34,20 +47,68 @@ fn a_killed_engine_stops_no_container_and_loses_no_line_and_no_exit_code() -> Re
     ensure!(machine.container_pid()? == pid, "another process");
     ensure!(machine.start_ticks(pid)? == started, "another start time");
 
-    // Killed once more, and this time the container ends while there is no engine.
-    let ended = eventually("the exit", SOON, || {
-        let all = machine.skeg(&["ps", "-a"])?;
-        let line = all.lines().find(|line| line.contains("count"));
-        let line = line.context("`ps -a` does not show it")?.to_owned();
-        ensure!(line.to_lowercase().contains("exited"), "still runs: {line}");
-        Ok(line)
-    })?;
+    let ended = exited(machine, "count")?;
     ensure!(ended.contains("(5)"), "expected exit code 5: {ended}");
     let logs = machine.skeg(&["logs", "count"])?;
     let wanted: Vec<String> = (1..=150).map(|n| format!("line {n}")).collect();
     let got: Vec<&str> = logs.lines().collect();
     ensure!(got == wanted, "lines are missing or doubled:\n{logs}");
     machine.console().check_for_oops()?;
+    test.passed();
+    Ok(())
+}
+
+#[test]
+fn an_end_that_no_engine_saw_keeps_its_exit_code_and_its_last_lines() -> Result<()> {
+    let test = Test::named("unseen-end")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let host = host(&test, Config::new())?;
+    let machine = &host.machine;
+    let count = [
+        "run", "-d", "--name", "short", &tools, "count", "30", "9", "0.1",
+    ];
+    machine.skeg(&count)?;
+    let pid = machine.container_pid()?;
+    // Stopped, it sees nothing; killed, it never will.
+    let engine = machine.service_pid("engine")?;
+    machine.agent()?.kill(engine, SIGSTOP)?;
+    eventually("the container's end", SOON, || {
+        let stat = machine.agent()?.stat(&format!("/proc/{pid}"));
+        ensure!(stat.is_err(), "still there");
+        Ok(())
+    })?;
+    machine.agent()?.kill(engine, SIGKILL)?;
+    let ended = exited(machine, "short")?;
+    ensure!(ended.contains("(9)"), "expected exit code 9: {ended}");
+    let logs = machine.skeg(&["logs", "short"])?;
+    let wanted: Vec<String> = (1..=30).map(|n| format!("line {n}")).collect();
+    let got: Vec<&str> = logs.lines().collect();
+    ensure!(got == wanted, "lines are missing or doubled:\n{logs}");
+    test.passed();
+    Ok(())
+}
+
+#[test]
+fn a_malformed_unit_is_named_with_its_line_and_stops_no_other() -> Result<()> {
+    let test = Test::named("malformed-unit")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let wanted_by = "[Install]\nWantedBy=multi-user.target\n";
+    let good = format!("[Container]\nImage={tools}\nExec=polite\n{wanted_by}");
+    let bad = format!("[Container]\nImage={tools}\nPublishPrt=80:80\n{wanted_by}");
+    let config = Config::new()
+        .unit("good.container", &good)
+        .unit("bad.container", &bad);
+    let host = host(&test, config)?;
+    let machine = &host.machine;
+    machine.console().wait("unit:good", READY)?;
+    let status = machine.skeg(&["status"])?;
+    for wanted in ["bad.container:3", "PublishPrt", "PublishPort"] {
+        ensure!(status.contains(wanted), "no {wanted} in:\n{status}");
+    }
+    ensure!(
+        machine.skeg(&["ps"])?.contains("good"),
+        "the good one is down"
+    );
     test.passed();
     Ok(())
 }

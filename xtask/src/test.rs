@@ -10,7 +10,7 @@ use std::process::Command;
 /// Test programs of `qemu-tests/tests` by area.
 const MACHINES: [(&str, &[&str]); 2] = [
     ("boot", &["boot", "image"]),
-    ("engine", &["engine", "pull", "isolation"]),
+    ("engine", &["fixtures", "engine", "pull", "isolation"]),
 ];
 
 /// Runs these areas.
