@@ -7,6 +7,7 @@ use formats::boot::{FORMAT, Stage, Timeline};
 
 use super::args::Boot;
 use super::error::CliError;
+use super::table::cut;
 
 /// Characters of the longest bar in text.
 const TEXT_WIDTH: usize = 50;
@@ -146,13 +147,14 @@ fn bar(out: &mut String, row: usize, stage: &Stage, before: u64, end: u64) {
     let name = escape(&stage.name);
     out.push_str(&format!(
         "<g><title>{name}: {:.3} s, {:+.3} s</title>\
-         <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>\
+         <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
          <rect x=\"{x}\" y=\"{}\" width=\"{width}\" height=\"16\" rx=\"3\" fill=\"{}\"/>\
          <text class=\"s v\" x=\"{}\" y=\"{}\">{:.3}</text></g>\n",
         seconds(stage.at_us),
         seconds(stage.at_us.saturating_sub(before)),
         LEFT - 12,
         y + 16,
+        escape(&cut(&stage.name, 25)),
         y + 3,
         kind(&stage.name).1,
         x + width + 7,

@@ -268,7 +268,9 @@ impl Task {
                 network: launched.network,
             })
             .await;
-        init_client::stamp(StampKind::Container, &self.stage()).await;
+        if let Some(engine) = self.engine.upgrade() {
+            engine.stamp(StampKind::Container, &self.stage()).await;
+        }
         match self.early_exit.take() {
             Some(slot) if !gone => self.exited(slot).await,
             _ => gone,

@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use super::container::{self, Adopted, Command, lock};
 use super::create::image_signal;
@@ -100,15 +100,15 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     let boot = !boot_marker(&places).exists();
-    let engine = open(&places).await?;
-    let exits = take_over(&engine, boot).await;
+    let engine = open(&places, boot).await?;
+    let (exits, starts) = take_over(&engine, boot).await;
     let listener = listen(&places.socket)?;
     tokio::task::spawn_local(watch_exits(engine.clone(), exits));
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
     notify.send("READY=1");
     units::start_wanted(&engine, boot);
-    tokio::spawn(mark_boot(engine.clone(), boot_marker(&places)));
+    tokio::spawn(mark_boot(engine.clone(), starts, boot_marker(&places)));
     let mut beat = tokio::time::interval(BEAT);
     loop {
         tokio::select! {
@@ -148,14 +148,18 @@ fn boot_marker(places: &Places) -> PathBuf {
     places.socket.with_extension("booted")
 }
 
-async fn mark_boot(engine: Arc<Engine>, marker: PathBuf) {
+async fn mark_boot(engine: Arc<Engine>, starts: Vec<JoinHandle<()>>, marker: PathBuf) {
     units::settled(&engine).await;
+    for start in starts {
+        let _ = start.await;
+    }
+    engine.booting.store(false, Ordering::Relaxed);
     if let Err(e) = std::fs::write(&marker, b"") {
         tracing::warn!("write {}: {e}", marker.display());
     }
 }
 
-async fn open(places: &Places) -> anyhow::Result<Arc<Engine>> {
+async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
     let shelf = Shelf::open(&places.state)
         .with_context(|| format!("open the state folder {}", places.state.display()))?;
     let store = Store::open(&shelf.images())
@@ -165,8 +169,9 @@ async fn open(places: &Places) -> anyhow::Result<Arc<Engine>> {
         .context("open the container networks")?;
     let (board, trouble) = Board::load(&places.units);
     let cgroups = cgroups(&places.cgroups);
+    let booting = Arc::new(AtomicBool::new(boot));
     let engine = Arc::new(Engine {
-        puller: Puller::start(store.clone()),
+        puller: Puller::start(store.clone(), booting.clone()),
         zygote: zygote::Client::new(&places.zygote),
         networks: tokio::sync::Mutex::new(networks),
         containers: Mutex::default(),
@@ -174,6 +179,7 @@ async fn open(places: &Places) -> anyhow::Result<Arc<Engine>> {
         troubles: Mutex::new(BTreeMap::new()),
         filling: Mutex::new(()),
         stopping: AtomicBool::new(false),
+        booting,
         cgroups,
         shelf,
         store,
@@ -218,7 +224,7 @@ fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Loads all containers and joins them with what PID 1 holds.
-async fn take_over(engine: &Arc<Engine>, boot: bool) -> Option<Exits> {
+async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<JoinHandle<()>>) {
     // Subscribed before the list is taken: no exit falls between.
     let exits = match Exits::subscribe().await {
         Ok(exits) => Some(exits),
@@ -232,7 +238,7 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> Option<Exits> {
         Ok(loaded) => loaded,
         Err(e) => {
             engine.trouble("containers", format!("read the containers: {e}"));
-            return exits;
+            return (exits, Vec::new());
         }
     };
     for (id, text) in loaded.damaged {
@@ -261,10 +267,13 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> Option<Exits> {
     for id in held.into_keys() {
         tokio::spawn(disown(engine.clone(), id));
     }
-    for container in starts {
-        tokio::spawn(async move { container.tell(Event::Start { keen: true }).await });
-    }
-    exits
+    let starts = starts.into_iter().map(|container| {
+        tokio::spawn(async move {
+            let _ = container.tell(Event::Start { keen: true }).await;
+            let _ = container.until(|s| s.phase != Phase::Starting).await;
+        })
+    });
+    (exits, starts.collect())
 }
 
 /// Ends what PID 1 holds and nobody knows: of a container that was removed, or whose creation was cut.

@@ -145,7 +145,8 @@ async fn attach(
     config: &Config,
     created: &Created,
 ) -> Result<Option<Attachment>, Error> {
-    let failed = |e: crate::network::Error| Error::failed(format!("network: {e}"));
+    let failed =
+        |e: crate::network::Error| Error::failed(engine.with_names(format!("network: {e}")));
     let netns = created.pidfd.as_fd();
     let mut networks = engine.networks.lock().await;
     match config.options.network {

@@ -36,6 +36,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use formats::registration::StampKind;
+
 use crate::image::Store;
 use crate::network::Networks;
 use crate::zygote;
@@ -64,6 +66,8 @@ pub(crate) struct Engine {
     /// Two starts must not fill one volume.
     filling: Mutex<()>,
     stopping: AtomicBool,
+    /// Until what the boot starts has been started: only that belongs into the boot's timeline.
+    booting: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -76,6 +80,21 @@ impl Engine {
         if new.as_ref() != Some(&text) {
             tracing::error!("{text}");
         }
+    }
+
+    /// Stamps a moment of the boot.
+    async fn stamp(&self, kind: StampKind, name: &str) {
+        if self.booting.load(Ordering::Relaxed) {
+            init_client::stamp(kind, name).await;
+        }
+    }
+
+    /// A text with names in place of the ids of containers.
+    fn with_names(&self, mut text: String) -> String {
+        for (id, container) in &*lock(&self.containers) {
+            text = text.replace(id, &container.config.name);
+        }
+        text
     }
 
     fn clear_trouble(&self, key: &str) {

@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use formats::registration::StampKind;
 use tokio::sync::{mpsc, oneshot};
@@ -31,12 +33,15 @@ struct Request {
 
 impl Puller {
     /// Starts to serve, within a `LocalSet`.
-    pub fn start(store: Store) -> Self {
+    ///
+    /// While `booting`, a pull is a stage of the boot.
+    pub fn start(store: Store, booting: Arc<AtomicBool>) -> Self {
         let (requests, mut received) = mpsc::channel::<Request>(16);
         tokio::task::spawn_local(async move {
             let gates: Gates = Rc::default();
             while let Some(request) = received.recv().await {
-                tokio::task::spawn_local(serve(store.clone(), gates.clone(), request));
+                let (store, gates, booting) = (store.clone(), gates.clone(), booting.clone());
+                tokio::task::spawn_local(serve(store, gates, booting, request));
             }
         });
         Self { requests }
@@ -67,7 +72,7 @@ impl Puller {
 
 type Gates = Rc<RefCell<HashMap<String, Rc<tokio::sync::Mutex<()>>>>>;
 
-async fn serve(store: Store, gates: Gates, request: Request) {
+async fn serve(store: Store, gates: Gates, booting: Arc<AtomicBool>, request: Request) {
     let gate = gates
         .borrow_mut()
         .entry(request.image.clone())
@@ -75,7 +80,7 @@ async fn serve(store: Store, gates: Gates, request: Request) {
         .clone();
     let outcome = {
         let _turn = gate.lock().await;
-        get(&store, &request).await
+        get(&store, &booting, &request).await
     };
     drop(gate);
     gates
@@ -84,7 +89,7 @@ async fn serve(store: Store, gates: Gates, request: Request) {
     let _ = request.answer.send(outcome);
 }
 
-async fn get(store: &Store, request: &Request) -> Result<Image, Error> {
+async fn get(store: &Store, booting: &AtomicBool, request: &Request) -> Result<Image, Error> {
     let registries = Registries::load().map_err(|e| Error::failed(chain(&e)))?;
     let resolved = registries.resolve(&request.image);
     let stored = match &resolved {
@@ -103,7 +108,7 @@ async fn get(store: &Store, request: &Request) -> Result<Image, Error> {
         }
         (PullPolicy::Newer, Some(image)) => {
             let reference = resolved.map_err(|e| Error::invalid(chain(&e)))?;
-            return Ok(pull(store, &reference, &registries, request)
+            return Ok(pull(store, &reference, &registries, booting, request)
                 .await
                 .unwrap_or_else(|e| {
                     tracing::warn!("{e}: the stored image is used");
@@ -113,13 +118,14 @@ async fn get(store: &Store, request: &Request) -> Result<Image, Error> {
         _ => {}
     }
     let reference = resolved.map_err(|e| Error::invalid(chain(&e)))?;
-    pull(store, &reference, &registries, request).await
+    pull(store, &reference, &registries, booting, request).await
 }
 
 async fn pull(
     store: &Store,
     reference: &Reference,
     registries: &Registries,
+    booting: &AtomicBool,
     request: &Request,
 ) -> Result<Image, Error> {
     let tell = |progress: Progress| {
@@ -139,7 +145,9 @@ async fn pull(
         .next()
         .unwrap_or_default()
         .to_string();
-    init_client::stamp(StampKind::Image, &name).await;
+    if booting.load(Ordering::Relaxed) {
+        init_client::stamp(StampKind::Image, &name).await;
+    }
     Ok(image)
 }
 

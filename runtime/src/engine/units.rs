@@ -15,7 +15,6 @@ use super::api::{UnitState, UnitSummary};
 use super::container::{Container, lock};
 use super::create;
 use super::error::Error;
-use super::init_client;
 use super::machine::Event;
 use super::options::{ContainerOptions, RestartPolicy};
 use super::record::{Phase, State, StoppedBy};
@@ -203,7 +202,7 @@ async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), Error>) {
     match outcome {
         Ok(()) => {
             lock(&engine.units).solved(&unit.name);
-            init_client::stamp(StampKind::Unit, &stem).await;
+            engine.stamp(StampKind::Unit, &stem).await;
         }
         Err(e) => {
             tracing::error!("{}: {e}", unit.name);
