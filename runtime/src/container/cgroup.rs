@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::devices;
+use super::device_rules;
 
 /// How long a cgroup may take to become empty after `cgroup.kill`, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ impl Cgroup {
     fn filter_devices(&self, resources: Option<&LinuxResources>) -> Result<(), Error> {
         let rules = resources.and_then(|resources| resources.devices().clone());
         let rules = rules.filter(|rules| !rules.is_empty());
-        let program = devices::compile(&rules.unwrap_or_else(devices::default_rules));
+        let program = device_rules::compile(&rules.unwrap_or_else(device_rules::default_rules));
         sys::device_filter::attach(self.directory(), &program).map_err(|source| Error {
             path: self.path.join("device filter"),
             source,

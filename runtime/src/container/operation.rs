@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::Sets;
-use super::mounts::{Attributes, Propagation};
+use super::mount_options::{Attributes, Propagation};
 use super::namespaces::Namespace;
 use super::user::UserChoice;
 

@@ -10,9 +10,10 @@ use oci_spec::runtime::{Linux, Mount, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::Sets;
-use super::mounts::{Options, Propagation};
+use super::mount_options::{Options, Propagation};
 use super::namespaces::Namespace;
 use super::operation::Operation;
+use super::refusals::{absolute, allow_sysctl, has_namespace, refuse_unsupported};
 use super::user::UserChoice;
 use super::{devices, seccomp};
 use crate::zygote::Rootfs;
@@ -118,7 +119,7 @@ impl Plan {
                 (None, Namespace::Cgroup) => {}
                 (None, kind) => self.namespaces.push(kind),
                 (Some(path), Namespace::Net | Namespace::Ipc | Namespace::Uts) => {
-                    let path = text(path, "linux.namespaces.path")?;
+                    let path = absolute(path, "linux.namespaces.path")?;
                     self.push(Operation::Setns {
                         namespace: kind,
                         path,
@@ -166,7 +167,7 @@ impl Plan {
         self.push(Operation::RootPropagation { propagation });
         self.push(match rootfs {
             Rootfs::Directory(path) => Operation::BindRoot {
-                source: text(path, "root.path")?,
+                source: absolute(path, "root.path")?,
             },
             Rootfs::Overlay {
                 lower,
@@ -176,11 +177,11 @@ impl Plan {
             } => Operation::Overlay {
                 lower: lower
                     .iter()
-                    .map(|path| text(path, "overlay lower"))
+                    .map(|path| absolute(path, "overlay lower"))
                     .collect::<Result<_, _>>()?,
-                upper: text(upper, "overlay upper")?,
-                work: text(work, "overlay work")?,
-                at: text(at, "overlay at")?,
+                upper: absolute(upper, "overlay upper")?,
+                work: absolute(work, "overlay work")?,
+                at: absolute(at, "overlay at")?,
             },
         });
         Ok(())
@@ -230,7 +231,7 @@ impl Plan {
         let mut sysctls: Vec<_> = linux.sysctl().iter().flatten().collect();
         sysctls.sort();
         for (key, value) in sysctls {
-            allowed_sysctl(key, linux)?;
+            allow_sysctl(key, linux)?;
             self.push(Operation::Sysctl {
                 key: key.clone(),
                 value: value.clone(),
@@ -318,66 +319,8 @@ impl Plan {
     }
 }
 
-/// Fields that change what a container may do or see, and that are not implemented.
-fn refuse_unsupported(spec: &Spec) -> Result<(), String> {
-    let linux = spec.linux().as_ref();
-    let process = spec.process().as_ref();
-    let some = |field: Option<bool>| field.unwrap_or(false);
-    let refused = [
-        ("hooks", spec.hooks().is_some()),
-        (
-            "linux.uidMappings",
-            some(linux.map(|l| l.uid_mappings().iter().flatten().count() > 0)),
-        ),
-        (
-            "linux.gidMappings",
-            some(linux.map(|l| l.gid_mappings().iter().flatten().count() > 0)),
-        ),
-        (
-            "linux.timeOffsets",
-            some(linux.map(|l| l.time_offsets().iter().flatten().count() > 0)),
-        ),
-        (
-            "linux.personality",
-            some(linux.map(|l| l.personality().is_some())),
-        ),
-        (
-            "linux.intelRdt",
-            some(linux.map(|l| l.intel_rdt().is_some())),
-        ),
-        (
-            "linux.mountLabel",
-            some(linux.map(|l| is_set(l.mount_label().as_deref()))),
-        ),
-        (
-            "process.apparmorProfile",
-            some(process.map(|p| is_set(p.apparmor_profile().as_deref()))),
-        ),
-        (
-            "process.selinuxLabel",
-            some(process.map(|p| is_set(p.selinux_label().as_deref()))),
-        ),
-        (
-            "process.scheduler",
-            some(process.map(|p| p.scheduler().is_some())),
-        ),
-        (
-            "process.ioPriority",
-            some(process.map(|p| p.io_priority().is_some())),
-        ),
-    ];
-    match refused.iter().find(|(_, given)| *given) {
-        Some((field, _)) => Err(format!("{field} is not supported yet")),
-        None => Ok(()),
-    }
-}
-
-fn is_set(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
-}
-
 fn mount_operation(mount: &Mount) -> Result<Operation, String> {
-    let target = text(mount.destination(), "mounts.destination")?;
+    let target = absolute(mount.destination(), "mounts.destination")?;
     let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let fstype = mount.typ().as_deref().unwrap_or("");
     for mapping in [mount.uid_mappings(), mount.gid_mappings()] {
@@ -400,7 +343,7 @@ fn mount_operation(mount: &Mount) -> Result<Operation, String> {
             options.attributes.propagation_recursive = true;
         }
         return Ok(Operation::Bind {
-            source: text(source, "mounts.source")?,
+            source: absolute(source, "mounts.source")?,
             target,
             recursive: options.bind.unwrap_or(true),
             attributes: options.attributes,
@@ -430,69 +373,8 @@ fn mount_operation(mount: &Mount) -> Result<Operation, String> {
     })
 }
 
-/// A path that is absolute and can be printed.
-fn text(path: &Path, field: &str) -> Result<String, String> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| format!("{field}: {} is not UTF-8", path.display()))?;
-    if !path.is_absolute() {
-        return Err(format!("{field}: {text:?} is not an absolute path"));
-    }
-    if text.contains('\0') {
-        return Err(format!("{field}: {text:?} holds a NUL"));
-    }
-    Ok(text.into())
-}
-
 fn directory(process: &Process) -> Result<String, String> {
-    text(process.cwd(), "process.cwd")
-}
-
-fn has_namespace(linux: &Linux, kind: Namespace) -> bool {
-    linux
-        .namespaces()
-        .iter()
-        .flatten()
-        .any(|namespace| Namespace::from_spec(namespace.typ()) == Ok(kind))
-}
-
-/// A kernel parameter must belong to a namespace of the container, or the whole host is changed.
-fn allowed_sysctl(key: &str, linux: &Linux) -> Result<(), String> {
-    const IPC: [&str; 9] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-        "fs.mqueue",
-    ];
-    let dotted = key.replace('/', ".");
-    let namespace = if dotted.starts_with("net.") {
-        Namespace::Net
-    } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
-        Namespace::Ipc
-    } else if matches!(dotted.as_str(), "kernel.hostname" | "kernel.domainname") {
-        Namespace::Uts
-    } else {
-        return Err(format!(
-            "linux.sysctl: {key} belongs to no namespace of a container"
-        ));
-    };
-    if dotted
-        .split('.')
-        .any(|part| part.is_empty() || part == "..")
-    {
-        return Err(format!("linux.sysctl: {key:?} is no key"));
-    }
-    if !has_namespace(linux, namespace) {
-        return Err(format!(
-            "linux.sysctl: {key} needs a {namespace} namespace of its own"
-        ));
-    }
-    Ok(())
+    absolute(process.cwd(), "process.cwd")
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use rustix::mount::{
 use sys::mount_attr::{MountAttr, mount_setattr};
 
 use super::failure::{Doing, Failure};
-use super::mounts::{self, Propagation};
+use super::mount_options::Propagation;
+use super::mounts;
 
 /// What a mount's target has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
