@@ -86,6 +86,10 @@ impl Daemon {
         for link in links {
             self.link(&link).await;
         }
+        // A machine without a link has nothing that others could wait for.
+        if self.carriers.is_empty() {
+            self.ready();
+        }
         Ok(())
     }
 
