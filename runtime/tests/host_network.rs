@@ -252,7 +252,7 @@ fn a_cable_plugged_into_another_network_gets_another_address() {
 }
 
 #[test]
-#[ignore = "takes a minute: no server grants less than two"]
+#[ignore = "takes a minute, since no server grants less than two: cargo xtask soak lease"]
 fn a_lease_is_renewed_before_it_ends() {
     if namespaces::are_out_of_reach() {
         return;

@@ -12,7 +12,7 @@ Usage: cargo xtask COMMAND
                    show its page and stay at the console; --check ends once the page was served
   test [AREA…]     all tests, or those of the areas: host, boot, engine
   image            build the images of both profiles into target/image/
-  soak [NAME]      repeat one machine test until it fails or Ctrl-C (the default: survives_a_reboot)
+  soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, lease
   help             this text";
 
 /// The areas of `test`, in the order in which they run.

@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 16] = [
+const NEEDED: [Package; 17] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -34,6 +34,10 @@ const NEEDED: [Package; 16] = [
     package("xz-utils", "packed kernel modules"),
     package("zstd", "to measure what a release weighs on the wire"),
     package("skopeo", "pushes the demo's image"),
+    package(
+        "busybox-static",
+        "what the runtime's tests run in their containers",
+    ),
     package("iproute2", "network namespaces of the tests"),
     package("nftables", "to look at the rules that the tests make"),
     package("dnsmasq-base", "the DHCP server of the network's tests"),

@@ -1,7 +1,7 @@
 //! Runs programs so that a person sees that something happens: what, and for how long.
 //!
 //! On a terminal one line that ticks; elsewhere plain lines. A quiet program's output is kept in a
-//! file and shown only when it fails.
+//! file and shown only when it fails; its own warnings are shown in any case.
 
 use crate::{Outcome, place};
 use std::fs::File;
@@ -26,13 +26,19 @@ pub fn quietly(what: &str, command: &mut Command) -> Outcome<()> {
         .map_err(|e| format!("clone {}: {e}", log.1))?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
     let status = ticking(what, command)?;
+    let text = std::fs::read_to_string(&log.0).unwrap_or_default();
     if status.success() {
+        warnings(&text).for_each(|warning| println!("  {warning}"));
         return Ok(());
     }
-    let text = std::fs::read_to_string(&log.0).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
     Err(format!("{what}: {status}\n{tail}\nwhole output: {}", log.1))
+}
+
+/// What a program that succeeded still wants to be read, e.g. that a pinned version is gone.
+fn warnings(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| line.contains(": WARNING"))
 }
 
 fn log_file(what: &str) -> Outcome<(std::path::PathBuf, String)> {
