@@ -150,7 +150,7 @@ impl Machine {
             Event::Exited(exit) => self.exited(exit, now),
             Event::Stop { by, timeout } => self.stop(by, timeout, now),
             Event::Signal(signal) => self.signal(signal),
-            Event::Remove => self.remove(),
+            Event::Remove => self.remove(now),
             Event::Alarm => self.alarm(now),
         }
     }
@@ -299,12 +299,15 @@ impl Machine {
         vec![Effect::Signal(signal)]
     }
 
-    fn remove(&mut self) -> Vec<Effect> {
+    fn remove(&mut self, now: Duration) -> Vec<Effect> {
         if std::mem::replace(&mut self.removing, true) {
             return Vec::new();
         }
         match self.state.phase {
-            Phase::Running | Phase::Stopping => vec![Effect::KillAll],
+            Phase::Running | Phase::Stopping => {
+                self.alarm = Some(now + KILL_AGAIN);
+                vec![Effect::KillAll]
+            }
             Phase::Starting => Vec::new(),
             Phase::Created | Phase::Exited | Phase::Restarting => {
                 self.alarm = None;
