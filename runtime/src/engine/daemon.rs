@@ -21,7 +21,7 @@ use super::init_client::{self, Exits, Held};
 use super::machine::{self, Event, Rules};
 use super::notify::Notify;
 use super::puller::Puller;
-use super::record::{Config, Phase, State};
+use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
 use super::{Engine, clock, http, shutdown};
@@ -335,7 +335,9 @@ fn after_start(config: &Config, mut state: State, held: bool, boot: bool) -> (St
     }
     let at_boot = config.options.unit.is_none()
         && machine::starts_at_boot(&state, config.options.restart, was_up || was_cut);
-    (state, if boot { at_boot } else { was_cut })
+    let by_engine = state.stopped_by == Some(StoppedBy::Shutdown);
+    let start = if boot || by_engine { at_boot } else { was_cut };
+    (state, start)
 }
 
 /// Hands exits to their containers; a connection that is gone is made anew.
@@ -367,5 +369,52 @@ async fn tell(engine: &Engine, slot: formats::registration::Slot) {
     if let Some(container) = container {
         // Its own task waits for nothing that this loop does.
         let _ = container.send(Command::Exited(slot)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::{ContainerOptions, RestartPolicy};
+
+    fn started(
+        restart: RestartPolicy,
+        phase: Phase,
+        stopped_by: Option<StoppedBy>,
+        boot: bool,
+    ) -> bool {
+        let config = Config {
+            format: 1,
+            id: "a".into(),
+            name: "a".into(),
+            created: 0,
+            options: ContainerOptions {
+                restart,
+                ..ContainerOptions::default()
+            },
+            image_id: String::new(),
+            command: String::new(),
+            anonymous: Vec::new(),
+        };
+        let state = State {
+            phase,
+            stopped_by,
+            started_ns: Some(1),
+            ..State::default()
+        };
+        after_start(&config, state, false, boot).1
+    }
+
+    #[test]
+    fn what_an_ending_engine_stopped_comes_back_with_the_next() {
+        let policy = RestartPolicy::UnlessStopped;
+        let (shutdown, user) = (Some(StoppedBy::Shutdown), Some(StoppedBy::User));
+        for boot in [true, false] {
+            assert!(started(policy, Phase::Exited, shutdown, boot));
+            assert!(!started(policy, Phase::Exited, user, boot));
+            assert!(started(policy, Phase::Starting, None, boot));
+        }
+        assert!(!started(policy, Phase::Exited, None, false));
+        assert!(!started(RestartPolicy::No, Phase::Exited, shutdown, false));
     }
 }

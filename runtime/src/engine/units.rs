@@ -114,7 +114,10 @@ pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
             let state = container.state();
             let left_alone = state.phase.is_up() || state.phase == Phase::Restarting;
             let stopped = !boot && state.stopped_by == Some(StoppedBy::User);
-            if left_alone || stopped || (!boot && state.phase == Phase::Exited) {
+            // An engine that was told to end had stopped it: the next one starts it again.
+            let by_engine = state.stopped_by == Some(StoppedBy::Shutdown);
+            let ended = !boot && state.phase == Phase::Exited && !by_engine;
+            if left_alone || stopped || ended {
                 entry.own.send_replace(Own::Started);
                 continue;
             }
