@@ -49,9 +49,13 @@ impl<F> Table<F> {
     /// Puts a container into a slot and returns its number.
     ///
     /// # Errors
-    /// As [`Table::room_for`]; then nothing has changed, and the descriptors are closed.
+    /// As [`Table::room_for`], or [`ErrorCode::Exists`] when another slot holds this running process,
+    /// whose exit only one of the two would ever hear of; then nothing has changed, and the descriptors are closed.
     pub fn register(&mut self, taken: Taken<F>) -> Result<usize, ErrorCode> {
         let index = self.room_for(taken.slot.id)?;
+        if self.running(taken.slot.pid).is_some() {
+            return Err(ErrorCode::Exists);
+        }
         match self.slots.get_mut(index) {
             Some(slot) => *slot = Some(taken),
             None => self.slots.push(Some(taken)),
@@ -61,11 +65,7 @@ impl<F> Table<F> {
 
     /// Records that this process was reaped; the slot's number if it is a container's.
     pub fn exited(&mut self, pid: u32, exit: Exit) -> Option<usize> {
-        let runs = |slot: &Slot| slot.pid == pid && slot.exit.is_none();
-        let index = self
-            .slots
-            .iter()
-            .position(|s| s.as_ref().is_some_and(|t| runs(&t.slot)))?;
+        let index = self.running(pid)?;
         if let Some(Some(taken)) = self.slots.get_mut(index) {
             taken.slot.exit = Some(exit);
         }
@@ -104,6 +104,13 @@ impl<F> Table<F> {
     #[must_use]
     pub fn taken(&self) -> usize {
         self.slots.iter().flatten().count()
+    }
+
+    fn running(&self, pid: u32) -> Option<usize> {
+        let runs = |slot: &Slot| slot.pid == pid && slot.exit.is_none();
+        self.slots
+            .iter()
+            .position(|s| s.as_ref().is_some_and(|t| runs(&t.slot)))
     }
 
     fn find(&self, id: Id) -> Option<usize> {
@@ -163,6 +170,15 @@ mod tests {
         table.register(taken("new", 7)).unwrap();
         assert_eq!(table.exited(7, exit(2)), Some(1));
         assert_eq!(table.get(0).unwrap().slot.exit, Some(exit(1)));
+    }
+
+    #[test]
+    fn a_process_has_one_slot_only() {
+        let mut table = Table::default();
+        table.register(taken("web", 7)).unwrap();
+        assert_eq!(table.register(taken("again", 7)), Err(ErrorCode::Exists));
+        table.exited(7, exit(1));
+        assert_eq!(table.register(taken("again", 7)), Ok(1));
     }
 
     #[test]
