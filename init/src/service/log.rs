@@ -33,11 +33,7 @@ impl Log {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&reader, true)?;
         let path = folder.join(format!("{service}.log"));
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .ok();
+        let file = open_to_append(&path).ok();
         let written = file
             .as_ref()
             .and_then(|f| f.metadata().ok())
@@ -85,12 +81,12 @@ impl Log {
     fn append(&mut self, bytes: &[u8]) {
         if self.written >= MOST_BYTES {
             let _ = fs::rename(&self.path, self.path.with_extension("log.1"));
-            self.file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&self.path)
-                .ok();
+            self.file = None;
             self.written = 0;
+        }
+        // Where there was no room for a file there may be some now.
+        if self.file.is_none() {
+            self.file = open_to_append(&self.path).ok();
         }
         if let Some(file) = &mut self.file {
             let _ = file.write_all(bytes);
@@ -112,6 +108,10 @@ impl Log {
             self.line.clear();
         }
     }
+}
+
+fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// The text of a line that is marked as a warning or worse (sd-daemon(3): `<4>` to `<0>`), or that
@@ -144,6 +144,22 @@ mod tests {
         assert_eq!(urgent, ["disk is full", "thread 'main' panicked at x"]);
         let text = fs::read_to_string(folder.path().join("engine.log")).unwrap();
         assert!(text.starts_with("plain\n<3>disk is full\n"));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_made_is_made_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let later = folder.path().join("later");
+        let mut log = Log::open(&later, "engine").unwrap();
+        pour(&log, b"lost\n");
+        log.drain(|_| ());
+        fs::create_dir(&later).unwrap();
+        pour(&log, b"kept\n");
+        log.drain(|_| ());
+        assert_eq!(
+            fs::read_to_string(later.join("engine.log")).unwrap(),
+            "kept\n"
+        );
     }
 
     #[test]
