@@ -36,7 +36,22 @@ impl Cgroups {
                 Err(e) => failed.push(format!("create {}: {e}", folder.display())),
             }
         }
+        failed.extend(cgroups.leave_processes_for_the_host().err());
         Ok((cgroups, failed))
+    }
+
+    /// All containers together may not use up what the whole kernel has of processes, or a fork bomb
+    /// in a few of them keeps the host from starting a service, and from shutting down.
+    fn leave_processes_for_the_host(&self) -> Result<(), String> {
+        let sysctl = |name: &str| {
+            let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?;
+            text.trim().parse().ok()
+        };
+        let Some(most) = for_containers(sysctl("threads-max"), sysctl("pid_max")) else {
+            return Err("pids.max of containers: the kernel does not say its own limit".to_owned());
+        };
+        let file = self.root.join(CGROUP_CONTAINERS).join("pids.max");
+        fs::write(&file, most.to_string()).map_err(|e| format!("{} = {most}: {e}", file.display()))
     }
 
     fn enable(&self, folder: &Path) -> Vec<String> {
@@ -80,6 +95,12 @@ impl Cgroups {
     fn folder(&self, service: &str) -> PathBuf {
         self.root.join(CGROUP_SERVICES).join(service)
     }
+}
+
+/// Three quarters of the processes that the kernel can have at all.
+fn for_containers(threads: Option<u64>, pids: Option<u64>) -> Option<u64> {
+    let all = threads.into_iter().chain(pids).min()?;
+    Some((all / 4 * 3).max(1))
 }
 
 /// Files of the service's folder and what goes into them.
@@ -128,6 +149,23 @@ mod tests {
         ] {
             assert_eq!(service_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn containers_leave_a_quarter_of_all_processes_to_the_host() {
+        assert_eq!(for_containers(Some(2048), Some(32_768)), Some(1536));
+        assert_eq!(for_containers(None, Some(32_768)), Some(24_576));
+        assert_eq!(for_containers(None, None), None);
+    }
+
+    #[test]
+    fn the_limit_of_all_containers_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("cgroup.controllers"), "pids").unwrap();
+        Cgroups::prepare(root.path()).unwrap();
+        let file = root.path().join(CGROUP_CONTAINERS).join("pids.max");
+        let most: u64 = fs::read_to_string(file).unwrap().parse().unwrap();
+        assert!(most > 0);
     }
 
     #[test]
