@@ -7,6 +7,9 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// Events that are read at once: a flood of them must not keep PID 1 from its other work.
+const MOST_EVENTS: usize = 256;
+
 /// A socket that hears the kernel's device events.
 #[derive(Debug)]
 pub struct Uevents {
@@ -33,12 +36,12 @@ impl Uevents {
         Ok(Self { socket })
     }
 
-    /// Reads all that has come and says whether a device of this subsystem was among it. Events that
+    /// Reads what has come, a bounded number at a time, and says whether a device of this subsystem was among it. Events that
     /// were lost for want of room count as such.
     pub fn drain(&self, subsystem: &str) -> bool {
         let mut buffer = [0u8; 4096];
         let mut seen = false;
-        loop {
+        for _ in 0..MOST_EVENTS {
             match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((_, length)) => seen |= is_of(&buffer[..length.min(4096)], subsystem),
                 Err(rustix::io::Errno::NOBUFS) => seen = true,
@@ -46,6 +49,7 @@ impl Uevents {
                 Err(_) => return seen,
             }
         }
+        seen
     }
 }
 

@@ -33,6 +33,9 @@ use std::time::Duration;
 use sys::reap::{Ended, Reaped};
 use wiring::Token;
 
+/// Children that are reaped in one turn: orphans without end must not keep PID 1 from its other work.
+const MOST_REAPED: usize = 256;
+
 /// Where the host's sockets and files are; tests put them elsewhere.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -85,6 +88,7 @@ pub struct Host {
     effects: Vec<Effect>,
     settled: bool,
     listening: bool,
+    unreaped: bool,
 }
 
 impl Host {
@@ -127,6 +131,7 @@ impl Host {
             effects: Vec::with_capacity(8 * services + 16),
             settled: false,
             listening: true,
+            unreaped: false,
         };
         host.wire()?;
         host.look_for_buttons();
@@ -151,7 +156,10 @@ impl Host {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(0),
         }; 32];
-        let timeout = self.next_deadline().map(|at| at.saturating_sub(now()));
+        let timeout = match self.unreaped {
+            true => Some(Duration::ZERO),
+            false => self.next_deadline().map(|at| at.saturating_sub(now())),
+        };
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         let count = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
             Ok(count) => count,
@@ -161,6 +169,9 @@ impl Host {
         let now = now();
         // Mail first: a service that says READY=1 and exits at once was ready.
         self.read_mail(now);
+        if self.unreaped {
+            self.reap(now);
+        }
         for event in &events[..count] {
             self.take(Token::from_u64(event.data.u64()), now);
         }
@@ -236,9 +247,10 @@ impl Host {
         }
     }
 
-    /// Reaps everything that has ended. Allocates nothing for a container.
+    /// Reaps what has ended, the rest in the next turn. Allocates nothing for a container.
     fn reap(&mut self, now: Moment) {
-        loop {
+        self.unreaped = false;
+        for _ in 0..MOST_REAPED {
             match sys::reap::reap() {
                 Ok(Reaped::Child(pid, ended)) => self.gone(pid, ended, now),
                 Ok(Reaped::Childless) if self.plan.awaits_childless() => {
@@ -247,6 +259,7 @@ impl Host {
                 Ok(Reaped::None | Reaped::Childless) | Err(_) => return,
             }
         }
+        self.unreaped = true;
     }
 
     fn gone(&mut self, pid: u32, ended: Ended, now: Moment) {

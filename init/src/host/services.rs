@@ -20,6 +20,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use sys::reap::Ended;
 
+/// Datagrams that are read in one turn: a flood of them must not keep PID 1 from its other work.
+const MOST_LETTERS: usize = 64;
 /// No `STATUS=` is kept longer, in bytes.
 const LONGEST_STATUS: usize = 512;
 
@@ -202,7 +204,10 @@ impl Host {
 
     pub(super) fn read_mail(&mut self, now: Moment) {
         let mut buffer = [0u8; MAX_DATAGRAM];
-        while let Some(letter) = self.mailbox.next(&mut buffer) {
+        for _ in 0..MOST_LETTERS {
+            let Some(letter) = self.mailbox.next(&mut buffer) else {
+                return;
+            };
             if let Some(index) = self.sender(letter.pid) {
                 let length = letter.length;
                 self.take_notice(index, notify::parse(&buffer[..length]), letter);

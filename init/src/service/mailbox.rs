@@ -26,7 +26,7 @@ pub struct Mailbox {
 /// One datagram.
 #[derive(Debug)]
 pub struct Letter {
-    /// The sender, as the kernel vouches.
+    /// The sender, as the kernel vouches; 0 when it is not known here, or the datagram was cut short.
     pub pid: u32,
     /// Descriptors that came along.
     pub fds: Vec<OwnedFd>,
@@ -55,18 +55,18 @@ impl Mailbox {
         Ok(Self { socket })
     }
 
-    /// The next datagram, if one has come; one without a sender or cut short is dropped.
+    /// The next datagram, if one has come.
     pub fn next(&self, text: &mut [u8; MAX_DATAGRAM]) -> Option<Letter> {
         loop {
             match self.receive(text) {
-                Ok(Some(letter)) => return Some(letter),
-                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Ok(letter) => return Some(letter),
+                Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
             }
         }
     }
 
-    fn receive(&self, text: &mut [u8]) -> rustix::io::Result<Option<Letter>> {
+    fn receive(&self, text: &mut [u8]) -> rustix::io::Result<Letter> {
         let mut space =
             [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS), ScmCredentials(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -91,10 +91,11 @@ impl Mailbox {
                 _ => {}
             }
         }
-        let whole = !message
-            .flags
-            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
-        Ok((whole && letter.pid != 0).then_some(letter))
+        let cut = ReturnFlags::TRUNC | ReturnFlags::CTRUNC;
+        if message.flags.intersects(cut) {
+            letter.pid = 0;
+        }
+        Ok(letter)
     }
 }
 

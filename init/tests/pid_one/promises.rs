@@ -26,6 +26,7 @@ pub const ALL: &[Promise] = &[
     ),
     ("more_clients_than_places_wait_and_are_served", throng),
     ("a_stuck_service_delays_the_end_by_its_own_timeout", stuck),
+    ("a_flood_of_notices_does_not_hold_up_the_host", flood),
     ("nothing_is_registered_once_the_end_has_begun", latecomer),
     ("a_wrong_service_file_degrades_and_the_others_run", invalid),
 ];
@@ -136,6 +137,17 @@ fn stuck() -> Outcome {
         machine.read("console").contains("did not stop in time"),
         "no line",
     )
+}
+
+fn flood() -> Outcome {
+    let flood = "[Service]\nType=notify\nExecStart=@ROLE flood\nTimeoutStopSec=1s\n";
+    let after = "[Unit]\nAfter=flood\n[Service]\nType=notify\nExecStart=@ROLE ready\n";
+    let reboot = "[Service]\nExecStart=@ROLE reboot\n";
+    let services = [("flood", flood), ("after", after), ("reboot", reboot)];
+    let mut machine = Machine::start(&services);
+    machine.await_text("boot.json", "service:after")?;
+    fs::write(machine.path("go"), "").map_err(|e| e.to_string())?;
+    machine.await_end().map(|_| ())
 }
 
 fn latecomer() -> Outcome {

@@ -19,6 +19,7 @@ pub fn play(name: &str, folder: &Path) -> ExitCode {
         "ready" => ready_and_wait(),
         "keeper" => keeper(folder),
         "silent" => ready_and_starve(),
+        "flood" => flood(folder),
         "engine" => engine(folder),
         "first-engine" => first_engine(folder),
         "second-engine" => second_engine(folder),
@@ -73,6 +74,23 @@ fn ready_and_starve() {
     println!("<3>about to starve");
     notify("READY=1\nWATCHDOG=1", &[]);
     wait_for_ever();
+}
+
+/// Ready, then says so for ever from many processes that are none of PID 1's services.
+fn flood(folder: &Path) {
+    notify("READY=1", &[]);
+    let path = std::env::var("NOTIFY_SOCKET").unwrap();
+    if std::env::var_os("FLOODING").is_none() {
+        for _ in 0..8 {
+            let mut other = std::process::Command::new("/proc/self/exe");
+            let other = other.args(["role", "flood"]).arg(folder);
+            other.env("FLOODING", "1").spawn().unwrap();
+        }
+        wait_for_ever();
+    }
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(path).unwrap();
+    while socket.send(b"STATUS=again").is_ok() {}
 }
 
 /// First life: stores a pipe with its last words and dies. Second life: finds them.
