@@ -93,7 +93,9 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
-        .create_new(true)
+        // Not `create_new`: what a power cut left may have the very name, since a boot repeats itself.
+        .create(true)
+        .truncate(true)
         .mode(mode)
         .open(path)
         .map_err(|e| named(e, "create", path))?;
@@ -134,6 +136,18 @@ mod tests {
         let error = write(&path, b"x", 0o600).unwrap_err();
         assert!(error.to_string().starts_with("rename to"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_power_cut_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        for count in 0..256 {
+            let left = format!(".state.json.{}.{count}.new", std::process::id());
+            fs::write(folder.path().join(left), b"half, and longer than the whole").unwrap();
+        }
+        write(&path, b"whole", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 
     #[test]
