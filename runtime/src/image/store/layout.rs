@@ -50,6 +50,13 @@ impl Layout {
         for left in list(&root.join("tmp"))? {
             remove_tree(&left)?;
         }
+        for folder in ["", "blobs/sha256", "blobs/sha512"] {
+            for file in list(&root.join(folder))? {
+                if is_unfinished(&file) {
+                    remove_tree(&file)?;
+                }
+            }
+        }
         for part in list(&root.join("ingest"))? {
             let age = part
                 .metadata()?
@@ -158,6 +165,12 @@ impl Layout {
     pub fn parts(&self) -> io::Result<Vec<PathBuf>> {
         list(&self.root.join("ingest"))
     }
+}
+
+/// What `sys::durable` was writing when the power went.
+fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(".new")
 }
 
 /// A folder's entries, sorted.

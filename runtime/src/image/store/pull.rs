@@ -16,6 +16,7 @@ use super::super::registry::{Client, RegistryError};
 use super::download::blocking;
 use super::error::{Problem, PullCause};
 use super::layout::remove_tree;
+use super::locks::guard;
 use super::record::Record;
 use super::{Progress, Store};
 
@@ -54,7 +55,13 @@ impl<F: Fn(Progress)> Pull<'_, F> {
         let config_bytes = self.config(&resolved.config).await?;
         let config = read_config(&resolved.config, &config_bytes)?;
         let layers = diff_ids(&resolved, &config)?;
-        let pinned = self.store.inner.pins.pin(layers.clone());
+        let (store, needed) = (self.store.clone(), layers.clone());
+        let pin = move || {
+            // A collection that is under way may already have found a layer unneeded: after it.
+            let _changing = guard(&store.inner.changes);
+            Ok(store.inner.pins.pin(needed))
+        };
+        let pinned = blocking(pin).await.map_err(PullCause::Store)?;
         let size = match self.layers(&resolved.layers, &layers).await {
             Ok(size) => size,
             Err(cause) => {

@@ -751,6 +751,48 @@ async fn pruning_keeps_what_has_a_name_or_a_container() {
 }
 
 #[tokio::test]
+async fn a_pull_begins_only_after_the_collection_that_may_take_its_layers() {
+    let bench = Bench::new().await;
+    three_layers().publish(&bench.fake, "1");
+    let image = bench.pull("app/web:1").await.unwrap();
+    let store = bench.store.clone();
+    let (ready, begun) = tokio::sync::oneshot::channel();
+    let (go, on) = std::sync::mpsc::channel::<()>();
+    let collecting = std::thread::spawn(move || {
+        let _changing = guard(&store.inner.changes);
+        ready.send(()).unwrap();
+        on.recv().unwrap();
+    });
+    begun.await.unwrap();
+    let mut pull = std::pin::pin!(bench.pull("app/web:1"));
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut pull).await;
+    let is_pinned = bench.store.inner.pins.is_pinned(&image.layers[0]);
+    go.send(()).unwrap();
+    collecting.join().unwrap();
+    assert!(waited.is_err() && !is_pinned);
+    pull.await.unwrap();
+}
+
+#[tokio::test]
+async fn writes_that_a_power_cut_broke_are_cleared() {
+    let bench = Bench::new().await;
+    three_layers().publish(&bench.fake, "1");
+    bench.pull("app/web:1").await.unwrap();
+    let (root, before) = (bench.root(), bench.everything());
+    let Bench { folder, store, .. } = bench;
+    drop(store);
+    for left in [".images.json.70.0.new", "blobs/sha256/.abc.70.1.new"] {
+        fs::write(root.join(left), b"half").unwrap();
+    }
+    let store = Store::open_with(&root, options(folder.path())).unwrap();
+    assert_eq!(store.list().len(), 1);
+    for left in [".images.json.70.0.new", "blobs/sha256/.abc.70.1.new"] {
+        assert!(!root.join(left).exists(), "{left}");
+    }
+    assert!(before.iter().all(|path| path.exists()));
+}
+
+#[tokio::test]
 async fn leftovers_of_a_crash_are_cleared_and_damage_is_found() {
     let bench = Bench::new().await;
     let sample = three_layers();
