@@ -42,7 +42,7 @@ pub fn table(bridge: &'static str, subnet: Subnet, published: &[Published<'_>]) 
         guard(),
         entry("prerouting", Point::Prerouting),
         entry("output", Point::Output),
-        forward(bridge),
+        forward(bridge, subnet),
         postrouting(bridge, subnet),
     ];
     Table {
@@ -95,13 +95,18 @@ fn entry(name: &'static str, point: Point) -> Chain {
 }
 
 /// Nothing is routed but by and to containers, and to them only what is known or published.
-fn forward(bridge: &'static str) -> Chain {
+fn forward(bridge: &'static str, subnet: Subnet) -> Chain {
     let to = Expression::OutputLink(Is::Equal, bridge);
     let from = Expression::InputLink(Is::Equal, bridge);
     let accept = || Expression::Verdict(Policy::Accept);
     let rules = vec![
         rule("known connections", [Expression::Established], accept()),
-        rule("from containers", [from], accept()),
+        // Under an address of their own: a forged one would leave the host untranslated.
+        rule(
+            "from containers",
+            [from, Expression::Source(subnet)],
+            accept(),
+        ),
         rule("to published ports", [to, Expression::Translated], accept()),
     ];
     let hook = hook("filter", Point::Forward, FILTER);
@@ -192,6 +197,22 @@ mod tests {
             .find(|chain| chain.name == "forward")
             .unwrap();
         assert_eq!(forward.hook.unwrap().policy, Policy::Drop);
+    }
+
+    fn rules<'a>(table: &'a Table, chain: &str) -> &'a [Rule] {
+        let found = table.chains.iter().find(|found| found.name == chain);
+        &found.unwrap().rules
+    }
+
+    #[test]
+    fn what_comes_from_containers_has_a_containers_address() {
+        let table = table("skeg0", Subnet::DEFAULT, &[]);
+        let inside = Expression::InputLink(Is::Equal, "skeg0");
+        let mut from = rules(&table, "forward")
+            .iter()
+            .filter(|rule| rule.expressions.contains(&inside));
+        let source = Expression::Source(Subnet::DEFAULT);
+        assert!(from.all(|rule| rule.expressions.contains(&source)));
     }
 
     #[test]
