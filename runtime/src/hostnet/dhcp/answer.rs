@@ -36,8 +36,8 @@ pub fn decode(bytes: &[u8], mac: [u8; 6]) -> Option<(u32, Incoming)> {
     Some((message.xid(), incoming))
 }
 
-/// The message with only the options that we read, so that no other one, nor text that is no
-/// text, can spoil it.
+/// The message with only the options that we read and that can be read by themselves: `dhcproto`
+/// stops at the first one that it cannot, and of a number reads four bytes whatever its length.
 fn sieve(bytes: &[u8]) -> Option<Vec<u8>> {
     let (fixed, mut options) = bytes.split_at_checked(FIXED)?;
     let mut kept = fixed.to_vec();
@@ -51,14 +51,20 @@ fn sieve(bytes: &[u8]) -> Option<Vec<u8>> {
         }
         let (length, rest) = rest.split_first()?;
         let (value, rest) = rest.split_at_checked(usize::from(*length))?;
-        if is_wanted(OptionCode::from(*code), value) {
-            kept.extend([*code, *length]);
-            kept.extend(value);
+        let option = [&[*code, *length], value].concat();
+        if is_wanted(OptionCode::from(*code), value) && is_whole(&option) {
+            kept.extend(option);
         }
         options = rest;
     }
     kept.push(OptionCode::End.into());
     Some(kept)
+}
+
+/// Whether it is an option to its last byte.
+fn is_whole(option: &[u8]) -> bool {
+    let mut decoder = Decoder::new(option);
+    DhcpOption::decode(&mut decoder).is_ok() && decoder.buffer().is_empty()
 }
 
 fn is_wanted(code: OptionCode, value: &[u8]) -> bool {
@@ -198,4 +204,54 @@ fn domain(name: &str) -> Option<String> {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let fits = !name.is_empty() && name.len() <= 253 && name.bytes().all(is_fit);
     fits.then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn offer(options: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = vec![2, 1, 6, 0];
+        bytes.resize(16, 0);
+        bytes.extend([192, 0, 2, 7]);
+        bytes.resize(28, 0);
+        bytes.extend(MAC);
+        bytes.resize(FIXED - 4, 0);
+        bytes.extend([99, 130, 83, 99]);
+        bytes.extend(options.concat());
+        bytes.push(255);
+        bytes
+    }
+
+    fn read(options: &[&[u8]]) -> Lease {
+        match decode(&offer(options), MAC) {
+            Some((_, Incoming::Offer(lease))) => lease,
+            other => panic!("expected an offer, got {other:?}"),
+        }
+    }
+
+    const OFFER: &[u8] = &[53, 1, 2];
+    const ROUTER: &[u8] = &[3, 4, 192, 0, 2, 1];
+
+    #[test]
+    fn a_broken_option_does_not_take_those_behind_it_along() {
+        for broken in [
+            &[1, 3, 255, 255, 255][..],
+            &[6, 3, 9, 9, 9],
+            &[51, 2, 0, 60],
+            &[119, 3, 63, b'a', b'b'],
+            &[121, 3, 24, 10, 0],
+        ] {
+            let lease = read(&[broken, OFFER, ROUTER]);
+            assert_eq!(lease.routes.len(), 1, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_number_is_not_read_as_another_option() {
+        let lease = read(&[OFFER, ROUTER, &[51, 10, 0, 0, 14, 16, 6, 4, 6, 6, 6, 6]]);
+        assert_eq!(lease.dns, Vec::<Ipv4Addr>::new());
+    }
 }
