@@ -12,6 +12,8 @@ use crate::network::Attachment;
 
 /// A run of at least this long counts as a success: the back-off begins anew.
 const SETTLED: Duration = Duration::from_secs(10);
+/// No alarm is further away: a time from outside must not overflow a clock.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Between two kills of a cgroup that does not empty.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
@@ -79,6 +81,8 @@ pub enum Event {
         /// Instead of its own timeout.
         timeout: Option<Duration>,
     },
+    /// An engine took it over while it was being stopped: the signal may not have been sent.
+    Resumed,
     /// A user sends a signal.
     Signal(i32),
     /// It shall go; what runs is killed.
@@ -137,6 +141,11 @@ impl Machine {
         }
     }
 
+    /// Whether it goes for good: what its state would say does not matter any more.
+    pub fn is_going(&self) -> bool {
+        self.removing
+    }
+
     /// Takes one event.
     pub fn step(&mut self, event: Event, now: Duration) -> Vec<Effect> {
         match event {
@@ -149,6 +158,8 @@ impl Machine {
             Event::StartFailed { message, code } => self.start_failed(message, code, now),
             Event::Exited(exit) => self.exited(exit, now),
             Event::Stop { by, timeout } => self.stop(by, timeout, now),
+            Event::Resumed if self.state.phase == Phase::Stopping => self.begin_stop(now),
+            Event::Resumed => Vec::new(),
             Event::Signal(signal) => self.signal(signal),
             Event::Remove => self.remove(now),
             Event::Alarm => self.alarm(now),
@@ -226,7 +237,7 @@ impl Machine {
         if again && !self.removing {
             self.state.phase = Phase::Restarting;
             let pause = backoff::pause(self.rules.pause, self.streak, self.rules.seed);
-            self.alarm = Some(now + pause);
+            self.alarm = Some(due(now, pause));
         }
         let mut effects = vec![Effect::Persist];
         effects.extend(then);
@@ -256,7 +267,7 @@ impl Machine {
                 self.begin_stop(now)
             }
             Phase::Stopping => {
-                let due = now + timeout.unwrap_or(self.rules.stop_timeout);
+                let due = due(now, timeout.unwrap_or(self.rules.stop_timeout));
                 self.alarm = Some(self.alarm.map_or(due, |alarm| alarm.min(due)));
                 Vec::new()
             }
@@ -283,7 +294,7 @@ impl Machine {
     fn begin_stop(&mut self, now: Duration) -> Vec<Effect> {
         self.state.phase = Phase::Stopping;
         let timeout = self.stop_timeout.unwrap_or(self.rules.stop_timeout);
-        self.alarm = Some(now + timeout);
+        self.alarm = Some(due(now, timeout));
         vec![Effect::Persist, Effect::Signal(self.rules.stop_signal)]
     }
 
@@ -335,6 +346,10 @@ impl Machine {
             Phase::Created | Phase::Starting | Phase::Exited => Vec::new(),
         }
     }
+}
+
+fn due(now: Duration, pause: Duration) -> Duration {
+    now.saturating_add(pause.min(FAR))
 }
 
 /// Whether a container that does not run is started when the host has booted.

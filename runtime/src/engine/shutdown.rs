@@ -23,7 +23,12 @@ pub async fn run(engine: &Arc<Engine>, notify: &Notify) {
     engine.stopping.store(true, Ordering::Relaxed);
     notify.send("STOPPING=1");
     for wave in waves(engine) {
-        let longest = wave.iter().map(|c| timeout(c)).max().unwrap_or_default() + GRACE;
+        let longest = wave
+            .iter()
+            .map(|c| timeout(c))
+            .max()
+            .unwrap_or_default()
+            .saturating_add(GRACE);
         notify.send(&format!(
             "EXTEND_TIMEOUT_USEC={}\nSTATUS=stopping {} containers",
             longest.as_micros(),

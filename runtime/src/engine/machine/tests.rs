@@ -235,3 +235,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_timeout_without_measure_overflows_no_clock() {
+    for phase_after in [1, 2] {
+        let mut machine = running(RestartPolicy::No);
+        for _ in 0..phase_after {
+            machine.step(
+                Event::Stop {
+                    by: StoppedBy::User,
+                    timeout: Some(Duration::MAX),
+                },
+                at(1),
+            );
+        }
+        let alarm = machine.alarm.expect("a stop sets the alarm");
+        crate::engine::clock::instant(alarm);
+    }
+}
+
+#[test]
+fn a_stop_that_an_engines_death_cut_is_asked_for_again() {
+    let options = ContainerOptions {
+        stop_timeout: Some(60),
+        ..ContainerOptions::default()
+    };
+    let state = State {
+        phase: Phase::Stopping,
+        process: Some(PROCESS),
+        ..State::default()
+    };
+    let mut machine = Machine::new(state, Rules::new(&options, None, "abc"), at(5));
+    let effects = machine.step(Event::Resumed, at(5));
+    assert!(effects.contains(&Effect::Signal(15)), "{effects:?}");
+    assert_eq!(machine.alarm, Some(at(65)));
+}
