@@ -23,6 +23,8 @@ use crate::container::cgroup::Cgroup;
 
 /// How long the last output of an ended container is waited for.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Between two tries to save a state on a disk that is full.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a task is told.
 #[derive(Debug)]
@@ -106,8 +108,8 @@ impl Container {
 /// What is kept of a running process.
 #[derive(Debug)]
 pub struct Running {
-    /// Of the main process.
-    pub pidfd: OwnedFd,
+    /// Of the main process; none when it had ended before an engine took it over.
+    pub pidfd: Option<OwnedFd>,
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
 }
@@ -147,6 +149,8 @@ pub fn spawn(
         told,
         running: None,
         early_exit: None,
+        unsaved: false,
+        unreleased: false,
     };
     tokio::spawn(task.run(received, adopted));
     container
@@ -161,6 +165,10 @@ struct Task {
     running: Option<Running>,
     /// An exit that came before the launch was known to have succeeded.
     early_exit: Option<Slot>,
+    /// The state on disk is an older one.
+    unsaved: bool,
+    /// PID 1 still holds an exit that could not be saved.
+    unreleased: bool,
 }
 
 impl Task {
@@ -176,7 +184,12 @@ impl Task {
                     None => std::future::pending().await,
                 }
             };
+            let unsaved = self.unsaved;
             let gone = tokio::select! {
+                () = tokio::time::sleep(SAVE_AGAIN), if unsaved => {
+                    self.save_again().await;
+                    false
+                }
                 () = wake => self.event(Event::Alarm).await,
                 command = commands.recv() => match command {
                     None => return,
@@ -222,8 +235,8 @@ impl Task {
         };
         match effect {
             Effect::Launch => self.launch(&engine),
-            Effect::Persist => self.persist(&engine).await,
-            Effect::Release => release(&self.id).await,
+            Effect::Persist => self.persist(&engine),
+            Effect::Release => self.release().await,
             Effect::CleanUp => self.clean_up(&engine).await,
             Effect::Signal(signal) => self.signal(signal),
             Effect::KillAll => self.kill_all(),
@@ -316,19 +329,42 @@ impl Task {
         container.log.close();
     }
 
-    async fn persist(&mut self, engine: &Engine) {
-        // What cannot be made durable is tried again: an exit must not be released before.
-        loop {
-            match engine.shelf.save(&self.id, &self.machine.state) {
-                Ok(()) => return engine.clear_trouble("state"),
-                Err(e) if !engine.shelf.container(&self.id).exists() => {
-                    return tracing::error!("{}: {e}", self.name());
-                }
-                Err(e) => {
-                    engine.trouble("state", format!("container state cannot be saved: {e}"));
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+    /// What cannot be made durable is tried again later; meanwhile the container can still be told
+    /// to stop or to go, which may be what makes room.
+    fn persist(&mut self, engine: &Engine) {
+        let saved = engine.shelf.save(&self.id, &self.machine.state);
+        self.unsaved = match saved {
+            Ok(()) => {
+                engine.clear_trouble(&format!("state {}", self.id));
+                false
             }
+            Err(e) if !engine.shelf.container(&self.id).exists() => {
+                tracing::error!("{}: {e}", self.name());
+                false
+            }
+            Err(e) => {
+                let text = format!("the state of {} cannot be saved: {e}", self.name());
+                engine.trouble(&format!("state {}", self.id), text);
+                true
+            }
+        };
+    }
+
+    /// PID 1 keeps an exit until it is on disk, or nobody will ask for it any more.
+    async fn release(&mut self) {
+        self.unreleased = self.unsaved && !self.machine.is_going();
+        if !self.unreleased {
+            release(&self.id).await;
+        }
+    }
+
+    async fn save_again(&mut self) {
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        self.persist(&engine);
+        if self.unreleased {
+            self.release().await;
         }
     }
 
@@ -346,8 +382,9 @@ impl Task {
     }
 
     fn signal(&self, signal: i32) {
-        if let Some(running) = &self.running
-            && let Err(e) = sys::process::pidfd_signal(running.pidfd.as_fd(), signal)
+        let pidfd = self.running.as_ref().and_then(|r| r.pidfd.as_ref());
+        if let Some(pidfd) = pidfd
+            && let Err(e) = sys::process::pidfd_signal(pidfd.as_fd(), signal)
         {
             tracing::debug!("signal {signal} to {}: {e}", self.name());
         }
@@ -374,13 +411,23 @@ impl Task {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            for (_, volume) in &container.config.anonymous {
-                if let Err(e) = super::volumes::remove(&engine.shelf.volumes(), volume) {
+        }
+        engine.clear_trouble(&format!("state {}", self.id));
+        let (apart, id, container) = (engine.clone(), self.id.clone(), self.container.upgrade());
+        // Many files take long, and the loop has other containers' output to move.
+        let removed = tokio::task::spawn_blocking(move || {
+            let anonymous = container.iter().flat_map(|c| &c.config.anonymous);
+            for (_, volume) in anonymous {
+                if let Err(e) = super::volumes::remove(&apart.shelf.volumes(), volume) {
                     tracing::warn!("{e}");
                 }
             }
-        }
-        if let Err(e) = engine.shelf.remove(&self.id) {
+            apart.shelf.remove(&id)
+        });
+        let removed = removed
+            .await
+            .unwrap_or_else(|e| Err(Error::failed(e.to_string())));
+        if let Err(e) = removed {
             engine.trouble(
                 &self.id,
                 format!("container {} is only half removed: {e}", self.id),
@@ -405,11 +452,12 @@ impl Task {
         let cgroup = engine
             .cgroup_of(&self.id)
             .and_then(|path| Cgroup::open(&path).ok());
-        if slot.exit.is_none()
-            && let Some(pidfd) = open_pidfd(process)
-        {
-            self.running = Some(Running { pidfd, cgroup });
-        }
+        let pidfd = match slot.exit {
+            None => open_pidfd(process),
+            // Its cgroup is still to be asked and removed.
+            Some(_) => None,
+        };
+        self.running = Some(Running { pidfd, cgroup });
         // The engine before this one may have died between the start and its record.
         if self.machine.state.process != Some(process) || !self.machine.state.phase.is_up() {
             let saved = engine.shelf.network(&self.id);
@@ -417,13 +465,12 @@ impl Task {
             self.machine.state.phase = Phase::Starting;
             self.event(Event::Started {
                 process,
-                at_ns: clock::wall_ns(),
+                at_ns: clock::wall_of_ticks(process.start_ticks),
                 network,
             })
             .await;
-        }
-        if self.machine.state.phase == Phase::Stopping {
-            self.machine.alarm = Some(clock::steady() + Duration::from_secs(10));
+        } else {
+            self.event(Event::Resumed).await;
         }
         if slot.exit.is_some() {
             self.exited(slot).await;
