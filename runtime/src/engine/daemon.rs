@@ -73,6 +73,7 @@ pub fn zygote_socket() -> PathBuf {
 pub fn main() -> anyhow::Result<()> {
     start_logging();
     clock::steady();
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(8)
@@ -80,6 +81,19 @@ pub fn main() -> anyhow::Result<()> {
         .build()
         .context("start the event loop")?;
     runtime.block_on(LocalSet::new().run_until(serve(Places::from_env())))
+}
+
+/// Each container takes four descriptors: the usual soft limit would end at some 250 of them.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("raise the limit of open files: {e}");
+    }
 }
 
 fn start_logging() {
@@ -233,7 +247,7 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
             None
         }
     };
-    let mut held = held(engine);
+    let mut held = held(engine).await;
     let loaded = match engine.shelf.load() {
         Ok(loaded) => loaded,
         Err(e) => {
@@ -262,7 +276,12 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
         let id = config.id.clone();
         let container = container::spawn(engine, config, state, rules, adopted);
         lock(&engine.containers).insert(id, container.clone());
-        starts.extend(start.then_some(container));
+        if start {
+            starts.push(container);
+        } else if is_left_over(&container) {
+            // Its end was cut between the exit and the removal, or the host went down.
+            tokio::spawn(async move { units::remove(&container).await });
+        }
     }
     for id in held.into_keys() {
         tokio::spawn(disown(engine.clone(), id));
@@ -288,11 +307,22 @@ async fn disown(engine: Arc<Engine>, id: String) {
     container::release(&id).await;
 }
 
-fn held(engine: &Engine) -> HashMap<String, Adopted> {
-    let list = init_client::list().unwrap_or_else(|e| {
-        engine.trouble("pid1", e.to_string());
-        Vec::new()
-    });
+/// What PID 1 holds. To take a container that runs for one that does not would start it twice: only
+/// where there is no PID 1 of ours is nothing held.
+async fn held(engine: &Engine) -> HashMap<String, Adopted> {
+    let list = loop {
+        match init_client::list() {
+            Ok(list) => break list,
+            Err(e @ init_client::Error::Absent(_)) => {
+                engine.trouble("pid1", e.to_string());
+                break Vec::new();
+            }
+            Err(e) => {
+                tracing::warn!("list what PID 1 holds: {e}; asked again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    };
     list.into_iter()
         .map(|Held { slot, stdio }| (slot.id.to_string(), Adopted { slot, stdio }))
         .collect()
@@ -338,6 +368,11 @@ fn after_start(config: &Config, mut state: State, held: bool, boot: bool) -> (St
     let by_engine = state.stopped_by == Some(StoppedBy::Shutdown);
     let start = if boot || by_engine { at_boot } else { was_cut };
     (state, start)
+}
+
+/// Whether a container that removes itself has ended without having done so.
+fn is_left_over(container: &container::Container) -> bool {
+    container.config.options.auto_remove && container.state().phase == Phase::Exited
 }
 
 /// Hands exits to their containers; a connection that is gone is made anew.

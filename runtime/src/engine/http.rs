@@ -193,5 +193,10 @@ async fn remove_volume(Shared(engine): Arced, Query(query): Query<NameQuery>) ->
             "volume '{name}' is used by {users}: remove them first"
         )));
     }
-    volumes::remove(&engine.shelf.volumes(), &query.name).map(Json)
+    let removed =
+        tokio::task::spawn_blocking(move || volumes::remove(&engine.shelf.volumes(), &query.name));
+    removed
+        .await
+        .map_err(|e| Error::failed(e.to_string()))?
+        .map(Json)
 }

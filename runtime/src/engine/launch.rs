@@ -88,14 +88,27 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
             return Err(e);
         }
     };
-    let pidfd = created.pidfd.try_clone()?;
-    // Before the start: the first line must find its reader.
-    let streams = Streams::open(&container.log, outputs, pipes.stdin, tty)?;
+    let ends = created.pidfd.try_clone().and_then(|pidfd| {
+        // Before the start: the first line must find its reader.
+        let streams = Streams::open(&container.log, outputs, pipes.stdin, tty)?;
+        Ok((pidfd, streams))
+    });
+    let (pidfd, streams) = match ends {
+        Ok(both) => both,
+        Err(e) => {
+            created.cancel().await;
+            release(&config.id).await;
+            return Err(e.into());
+        }
+    };
     *lock(&container.streams) = streams;
     match created.start().await {
         Ok(cgroup) => Ok(Launched {
             process,
-            running: Running { pidfd, cgroup },
+            running: Running {
+                pidfd: Some(pidfd),
+                cgroup,
+            },
             network,
         }),
         Err(e) => {
@@ -120,16 +133,35 @@ async fn ready(
         engine.shelf.save_network(&config.id, network)?;
     }
     let id = Id::new(&config.id).ok_or_else(|| Error::failed("its id does not fit PID 1's"))?;
-    let clones: io::Result<Vec<OwnedFd>> = outputs.iter().map(OwnedFd::try_clone).collect();
-    let pidfd = created.pidfd.try_clone()?;
-    init_client::register(id, created.pid, pidfd, clones?)
-        .await
-        .map_err(|e| Error::failed(e.to_string()))?;
+    register(id, created, outputs).await?;
     let process = Process {
         pid: created.pid,
         start_ticks,
     };
     Ok((process, network))
+}
+
+/// A slot that an end before could not free, e.g. because its release was lost, is freed first.
+async fn register(id: Id, created: &Created, outputs: &[OwnedFd]) -> Result<(), Error> {
+    let once = async || -> Result<_, Error> {
+        let clones: io::Result<Vec<OwnedFd>> = outputs.iter().map(OwnedFd::try_clone).collect();
+        let pidfd = created.pidfd.try_clone()?;
+        Ok(init_client::register(id, created.pid, pidfd, clones?).await)
+    };
+    let exists = |e: &init_client::Error| {
+        matches!(
+            e,
+            init_client::Error::Refused(formats::registration::ErrorCode::Exists)
+        )
+    };
+    let registered = match once().await? {
+        Err(e) if exists(&e) => {
+            release(id.as_str()).await;
+            once().await?
+        }
+        other => other,
+    };
+    registered.map_err(|e| Error::failed(e.to_string()))
 }
 
 async fn reserve(engine: &Engine, config: &Config) -> Result<Option<Ipv4Addr>, Error> {

@@ -152,7 +152,8 @@ impl Shelf {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if !folder.join("config.json").exists() {
+            // Not when the disk cannot tell: what is there would be gone.
+            if matches!(folder.join("config.json").try_exists(), Ok(false)) {
                 let _ = remove_tree(&folder);
                 continue;
             }
