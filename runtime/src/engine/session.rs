@@ -16,15 +16,22 @@ use super::io::{feed, resize};
 use super::log::read::Reader;
 use super::record::{Phase, State};
 
+/// How long the output of an ended exec session has to be silent to be over.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A client's connection after the upgrade.
 pub type Connection = TokioIo<Upgraded>;
 
 /// Shows a container from its next start to its end; hands input on if `stdin`.
 pub async fn attach(container: Arc<Container>, connection: Connection, stdin: bool) {
     let (reader, mut writer) = tokio::io::split(connection);
-    let input = tokio::spawn(take_input(container.clone(), reader, stdin));
-    if let Some(waited) = follow(&container, &mut writer).await {
-        let _ = say_end(&mut writer, &waited).await;
+    let mut input = tokio::spawn(take_input(container.clone(), reader, stdin));
+    tokio::select! {
+        waited = follow(&container, &mut writer) => if let Some(waited) = waited {
+            let _ = say_end(&mut writer, &waited).await;
+        },
+        // The client has gone: a container that says nothing would not show it.
+        _ = &mut input => {}
     }
     input.abort();
 }
@@ -86,20 +93,27 @@ async fn say_end(writer: &mut (impl AsyncWrite + Unpin), waited: &Waited) -> std
     writer.flush().await
 }
 
+/// Until the client goes; while there is no process yet, its input waits.
 async fn take_input(container: Arc<Container>, mut reader: impl AsyncRead + Unpin, stdin: bool) {
     let up = container
         .until(|s| s.phase.is_up() || ended(s).is_some())
         .await;
     if up.is_err() {
-        return;
+        // The other half tells the end.
+        return std::future::pending().await;
     }
+    let mut open = true;
     while let Some((kind, body)) = next_frame(&mut reader).await {
         let to = lock(&container.streams).input();
+        let to = to.filter(|_| open);
         if !forward(to.as_deref(), kind, &body, stdin).await {
-            break;
+            open = false;
+            if stdin {
+                lock(&container.streams).close_input();
+            }
         }
     }
-    if stdin {
+    if stdin && open {
         lock(&container.streams).close_input();
     }
 }
@@ -145,39 +159,40 @@ pub async fn exec(
     connection: Connection,
 ) {
     let (reader, mut writer) = tokio::io::split(connection);
-    let (frames, mut received) = tokio::sync::mpsc::channel::<Vec<u8>>(8);
+    let (frames, received) = tokio::sync::mpsc::channel::<Vec<u8>>(8);
+    let (end, ended) = tokio::sync::watch::channel(false);
     let kinds = [FrameKind::Stdout, FrameKind::Stderr];
-    let mut pumps = Vec::new();
     for (output, kind) in streams.outputs.into_iter().zip(kinds) {
-        pumps.push(tokio::spawn(pump(output, kind, frames.clone())));
+        tokio::spawn(pump(output, kind, frames.clone(), ended.clone()));
     }
     drop(frames);
     let input = tokio::spawn(exec_input(streams.input, reader));
-    let write = async {
-        while let Some(bytes) = received.recv().await {
-            if writer.write_all(&bytes).await.is_err() {
-                return;
-            }
-            let _ = writer.flush().await;
-        }
-    };
     let wait = async {
         let status = session.wait().await;
-        // A process that was left behind may hold the pipes for ever: its output is not waited for.
-        let drained = futures_util::future::join_all(pumps.iter_mut());
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), drained).await;
-        for pump in &pumps {
-            pump.abort();
-        }
+        end.send_replace(true);
         status
     };
-    let ((), status) = tokio::join!(write, wait);
+    let ((), status) = tokio::join!(hand_on(received, &mut writer), wait);
     input.abort();
     let waited = Waited {
         code: status.map_or(137, crate::zygote::ExecStatus::code),
         error: None,
     };
     let _ = say_end(&mut writer, &waited).await;
+}
+
+/// What a client that has gone does not read is taken all the same: the process must not wait for it.
+async fn hand_on(
+    mut frames: tokio::sync::mpsc::Receiver<Vec<u8>>,
+    writer: &mut (impl AsyncWrite + Unpin),
+) {
+    let mut there = true;
+    while let Some(bytes) = frames.recv().await {
+        if there {
+            let written = writer.write_all(&bytes).await;
+            there = written.is_ok() && writer.flush().await.is_ok();
+        }
+    }
 }
 
 async fn exec_input(mut to: Option<Arc<AsyncFd<OwnedFd>>>, mut reader: impl AsyncRead + Unpin) {
@@ -188,15 +203,27 @@ async fn exec_input(mut to: Option<Arc<AsyncFd<OwnedFd>>>, mut reader: impl Asyn
     }
 }
 
+/// Until the output's end. A process that was left behind may hold the pipe for ever: once the session
+/// has ended, silence is an end as well; a client that reads slowly still gets all.
 async fn pump(
     from: Arc<AsyncFd<OwnedFd>>,
     kind: FrameKind,
     to: tokio::sync::mpsc::Sender<Vec<u8>>,
+    mut ended: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let Ok(mut ready) = from.readable().await else {
-            return;
+        let silent = async {
+            let _ = ended.wait_for(|ended| *ended).await;
+            tokio::time::sleep(SILENCE).await;
+        };
+        let mut ready = tokio::select! {
+            biased;
+            ready = from.readable() => match ready {
+                Ok(ready) => ready,
+                Err(_) => return,
+            },
+            () = silent => return,
         };
         match rustix::io::read(from.get_ref(), &mut buffer) {
             Ok(0) => return,
@@ -210,5 +237,48 @@ async fn pump(
             // A terminal whose last user has gone says EIO.
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::launch::pipe;
+    use crate::engine::watched::watched;
+
+    /// An output that holds `bytes` and whose writing end stays open.
+    fn output(bytes: &[u8]) -> (Arc<AsyncFd<OwnedFd>>, OwnedFd) {
+        let (reader, writer) = pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        assert_eq!(rustix::io::write(&writer, bytes).unwrap(), bytes.len());
+        (Arc::new(watched(reader).unwrap()), writer)
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_gets_all_of_an_ended_session_though_somebody_holds_the_pipe() {
+        let (from, _held) = output(&[b'x'; 60_000]);
+        let (to, mut frames) = tokio::sync::mpsc::channel(1);
+        let (_end, ended) = tokio::sync::watch::channel(true);
+        tokio::spawn(pump(from, FrameKind::Stdout, to, ended));
+        tokio::time::sleep(SILENCE * 3 / 2).await;
+        let mut bytes = 0;
+        while let Some(frame) = frames.recv().await {
+            bytes += frame.len() - FRAME_HEAD;
+        }
+        assert_eq!(bytes, 60_000);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_gone_does_not_hold_the_process_up() {
+        let (to, frames) = tokio::sync::mpsc::channel(1);
+        let (mut writer, client) = tokio::io::duplex(16);
+        drop(client);
+        let sender = tokio::spawn(async move {
+            for _ in 0..100 {
+                to.send(vec![0; 64]).await.unwrap();
+            }
+        });
+        hand_on(frames, &mut writer).await;
+        sender.await.unwrap();
     }
 }
