@@ -22,6 +22,8 @@ use super::shelf::remove_tree;
 /// # Errors
 /// What the file system says.
 pub fn ensure(volumes: &Path, name: &str) -> Result<PathBuf, Error> {
+    // Checked again here: whatever way the name came, it must not lead out of the folder.
+    super::values::volume_name(name).map_err(Error::invalid)?;
     let data = volumes.join(name).join("_data");
     sys::durable::create_dir_all(&data)?;
     Ok(data)
@@ -63,11 +65,15 @@ pub fn remove(volumes: &Path, name: &str) -> Result<(), Error> {
 
 /// Copies what the image has at `target` into `data`, if that is empty; its owner and mode too.
 ///
+/// A copy that was cut, by a full disk or a death, is done again at the next start: a mark beside
+/// `data` stands for as long as it is not whole.
+///
 /// # Errors
 /// What the file system says; nothing at `target` is none.
 pub fn fill(data: &Path, lower: &[PathBuf], target: &Path) -> Result<(), Error> {
+    let mark = data.with_file_name("_filling");
     let empty = fs::read_dir(data)?.next().is_none();
-    if !empty {
+    if !empty && !mark.exists() {
         return Ok(());
     }
     let root = view(lower).map_err(|e| Error::failed(format!("look into the image: {e}")))?;
@@ -83,12 +89,20 @@ pub fn fill(data: &Path, lower: &[PathBuf], target: &Path) -> Result<(), Error> 
         return Ok(());
     };
     let from = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-    let copied = copy_folder(&from, data).and_then(|()| {
+    let copied = || -> io::Result<()> {
+        if fs::read_dir(&from)?.next().is_some() {
+            sys::durable::write(&mark, b"", 0o600)?;
+        }
+        copy_folder(&from, data)?;
         // Through the magic link itself the descriptor's folder is meant, not the link.
-        let meta = fs::metadata(&from)?;
-        own(data, &meta)
-    });
-    copied.map_err(|e| Error::file("fill volume", data, &e))
+        own(data, &fs::metadata(&from)?)?;
+        if mark.exists() {
+            rustix::fs::syncfs(fs::File::open(data)?)?;
+            sys::durable::remove(&mark)?;
+        }
+        Ok(())
+    };
+    copied().map_err(|e| Error::file("fill volume", data, &e))
 }
 
 /// The image's root: its only layer, or an overlay of all.
@@ -130,14 +144,16 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         let meta = fs::symlink_metadata(&source)?;
         let kind = meta.file_type();
         if kind.is_symlink() {
+            anew(fs::remove_file(&target))?;
             symlink(fs::read_link(&source)?, &target)?;
             lchown(&target, Some(meta.uid()), Some(meta.gid()))?;
             continue;
         }
         if kind.is_dir() {
-            fs::create_dir(&target)?;
+            anew(fs::create_dir(&target))?;
             copy_folder(&source, &target)?;
         } else if kind.is_file() {
+            anew(fs::remove_file(&target))?;
             fs::copy(&source, &target)?;
         } else {
             // Devices, pipes and sockets are no data.
@@ -147,6 +163,21 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         own(&target, &meta)?;
     }
     Ok(())
+}
+
+/// What a copy that was cut has left, or has not, is no error.
+fn anew(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 fn attributes(from: &Path, to: &Path) -> io::Result<()> {
@@ -196,6 +227,40 @@ mod tests {
             fs::read_to_string(data.join("sub/file")).unwrap(),
             "changed"
         );
+    }
+
+    #[test]
+    fn a_copy_that_was_cut_is_done_again_and_a_whole_one_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let layer = root.path().join("layer");
+        fs::create_dir_all(layer.join("d/sub")).unwrap();
+        fs::write(layer.join("d/a"), "whole").unwrap();
+        fs::write(layer.join("d/sub/b"), "whole").unwrap();
+        symlink("a", layer.join("d/link")).unwrap();
+        let data = ensure(&root.path().join("volumes"), "v").unwrap();
+        let again = || fill(&data, std::slice::from_ref(&layer), Path::new("/d")).unwrap();
+        // As a full disk leaves it.
+        fs::create_dir(data.join("sub")).unwrap();
+        fs::write(data.join("a"), "who").unwrap();
+        symlink("a", data.join("link")).unwrap();
+        fs::write(data.with_file_name("_filling"), "").unwrap();
+        again();
+        assert_eq!(fs::read_to_string(data.join("a")).unwrap(), "whole");
+        assert_eq!(fs::read_to_string(data.join("sub/b")).unwrap(), "whole");
+        assert!(!data.with_file_name("_filling").exists());
+        fs::remove_file(data.join("a")).unwrap();
+        again();
+        assert!(!data.join("a").exists());
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder_of_volumes() {
+        let root = tempfile::tempdir().unwrap();
+        let volumes = root.path().join("volumes");
+        for name in ["..", "../out", "a/b", "", ".", "/etc"] {
+            assert!(ensure(&volumes, name).is_err(), "{name}");
+        }
+        assert!(!root.path().join("out").exists());
     }
 
     #[test]
