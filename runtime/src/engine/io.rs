@@ -147,17 +147,26 @@ impl Drop for Streams {
 }
 
 async fn pump(log: Arc<Log>, stream: Stream, pipe: Arc<AsyncFd<OwnedFd>>) {
+    let mut told = false;
     loop {
         let Ok(mut ready) = pipe.readable().await else {
             return;
         };
         match log.take(stream, &pipe) {
-            Ok(Taken::Bytes(_)) => tokio::task::yield_now().await,
+            Ok(Taken::Bytes(_)) => {
+                told = false;
+                tokio::task::yield_now().await;
+            }
             Ok(Taken::Nothing) => ready.clear_ready(),
             Ok(Taken::End) => return,
             Err(e) => {
-                tracing::error!("write log {}: {e}", log.folder.display());
-                log.close();
+                // Once, not twice a second for as long as the disk is full.
+                if !std::mem::replace(&mut told, true) {
+                    let folder = log.folder.display();
+                    tracing::error!(
+                        "write log {folder}: {e}; the container waits until it can be written"
+                    );
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -41,6 +41,8 @@ pub struct Writer {
     index_end: u64,
     last: Option<Record>,
     segment: u64,
+    /// Read from a terminal, and not on disk yet.
+    pending: Vec<u8>,
 }
 
 impl Writer {
@@ -77,13 +79,15 @@ impl Writer {
             index_end,
             last: None,
             segment,
+            pending: Vec::new(),
         })
     }
 
     /// Moves what `pipe` has, at most one chunk.
     ///
     /// # Errors
-    /// What the file system says, e.g. that it is full: the bytes stay in the pipe then.
+    /// What the file system says, e.g. that it is full: the bytes stay in the pipe then, or with a
+    /// terminal here, and this writer goes on with them when asked again.
     pub fn take(&mut self, stream: Stream, pipe: BorrowedFd<'_>, now_ns: u64) -> io::Result<Taken> {
         self.turn_over()?;
         self.announce(stream, now_ns)?;
@@ -111,11 +115,14 @@ impl Writer {
     }
 
     fn copy(&mut self, from: BorrowedFd<'_>) -> io::Result<Taken> {
-        let mut buffer = [0; 4096];
-        let read = rustix::io::read(from, &mut buffer);
-        if let Ok(n) = read {
-            self.data.write_all_at(&buffer[..n], self.end)?;
+        let mut read = Ok(self.pending.len());
+        if self.pending.is_empty() {
+            let mut buffer = [0; 4096];
+            read = rustix::io::read(from, &mut buffer);
+            self.pending.extend_from_slice(&buffer[..read.unwrap_or(0)]);
         }
+        self.data.write_all_at(&self.pending, self.end)?;
+        self.pending.clear();
         self.count(read)
     }
 
@@ -142,12 +149,12 @@ impl Writer {
         if self.end < self.segment {
             return Ok(());
         }
+        (self.data, self.index) = open_files(&self.folder, self.number + 1)?;
         self.number += 1;
-        (self.data, self.index) = open_files(&self.folder, self.number)?;
         (self.end, self.index_end, self.last) = (0, 0, None);
         let oldest = self.number.saturating_sub(KEEP - 1);
         for number in numbers(&self.folder)?.into_iter().filter(|n| *n < oldest) {
-            std::fs::remove_file(data_path(&self.folder, number))?;
+            let _ = std::fs::remove_file(data_path(&self.folder, number));
             let _ = std::fs::remove_file(index_path(&self.folder, number));
         }
         Ok(())
@@ -160,4 +167,32 @@ fn open_files(folder: &Path, number: u64) -> io::Result<(File, File)> {
     // The index first: data without one would be taken for standard output.
     let index = options.open(index_path(folder, number))?;
     Ok((options.open(data_path(folder, number))?, index))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_from_a_terminal_outlives_a_full_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path()).unwrap();
+        // As a terminal, a socket cannot be spliced into a file.
+        let (mut theirs, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.write_all(b"a line\n").unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let disk = std::mem::replace(&mut writer.data, full);
+        let refused = writer.take(Stream::Stdout, ours.as_fd(), 1).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        writer.data = disk;
+        let taken = writer.take(Stream::Stdout, ours.as_fd(), 2).unwrap();
+        assert_eq!(taken, Taken::Bytes(7));
+        let data = std::fs::read(data_path(folder.path(), 1)).unwrap();
+        assert_eq!(data, b"a line\n");
+    }
 }
