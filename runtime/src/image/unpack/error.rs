@@ -56,6 +56,14 @@ pub enum UnpackError {
         /// Bytes that a layer may not take.
         reserve: u64,
     },
+    /// The file system would run out of inodes.
+    #[error("no space: {free} more files fit and {reserve} must stay possible")]
+    NoInodes {
+        /// Files that can still be made.
+        free: u64,
+        /// How many a layer may not take.
+        reserve: u64,
+    },
     /// The uncompressed stream is not what the image's configuration promises.
     #[error("unpacked content: expected {expected}, got {got}")]
     DiffId {

@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfs};
 
 use entries::{Entries, Entry, Kind};
 pub use error::UnpackError;
@@ -23,6 +23,10 @@ use tree::Tree;
 
 /// Bytes between two looks at the free space.
 const SPACE_EVERY: u64 = 16 << 20;
+/// What an entry counts for, so that inodes are looked at every thousand entries.
+const ENTRY: u64 = SPACE_EVERY / 1024;
+/// Inodes that must stay free: more than what layers side by side take between two looks.
+const RESERVE_INODES: u64 = 4096;
 /// What the names of folders may take in memory until their times are set.
 const MAX_FOLDER_NAMES: usize = 64 << 20;
 
@@ -84,7 +88,7 @@ pub fn unpack<R: Read>(
                 limit: limits.entries,
             });
         }
-        unpacking.look_at_space(4096)?;
+        unpacking.look_at_space(ENTRY)?;
         unpacking.take(&entry, &mut entries)?;
     }
     let done = unpacking.finish()?;
@@ -212,15 +216,7 @@ impl Unpacking<'_> {
         self.until_look = SPACE_EVERY;
         let stat = rustix::fs::fstatvfs(self.tree.root())
             .map_err(|e| UnpackError::io("look at free space of", b".", e))?;
-        let (free, reserve) = (
-            stat.f_bavail.saturating_mul(stat.f_frsize),
-            self.limits.reserve,
-        );
-        // Bytes not yet looked at may be on their way.
-        if free < reserve.saturating_add(bytes) {
-            return Err(UnpackError::NoSpace { free, reserve });
-        }
-        Ok(())
+        enough(&stat, bytes, self.limits.reserve)
     }
 
     fn finish(mut self) -> Result<Unpacked, UnpackError> {
@@ -231,6 +227,23 @@ impl Unpacking<'_> {
         }
         Ok(self.done)
     }
+}
+
+/// Whether bytes and inodes are left for the host itself.
+fn enough(stat: &StatVfs, bytes: u64, reserve: u64) -> Result<(), UnpackError> {
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    // Bytes not yet looked at may be on their way.
+    if free < reserve.saturating_add(bytes) {
+        return Err(UnpackError::NoSpace { free, reserve });
+    }
+    // File systems that make inodes as needed have none in number.
+    if stat.f_files > 0 && stat.f_favail < RESERVE_INODES {
+        return Err(UnpackError::NoInodes {
+            free: stat.f_favail,
+            reserve: RESERVE_INODES,
+        });
+    }
+    Ok(())
 }
 
 fn symlink(parent: &OwnedFd, name: &Name, entry: &Entry) -> Result<(), UnpackError> {

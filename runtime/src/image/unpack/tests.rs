@@ -674,3 +674,17 @@ fn overlay_hides_what_the_upper_layer_removed() {
         expected.map(|(folder, name)| (folder, name.to_owned()))
     );
 }
+
+#[test]
+fn a_layer_may_not_take_the_hosts_last_inodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stat = rustix::fs::statvfs(folder.path()).unwrap();
+    (stat.f_bavail, stat.f_frsize) = (1 << 20, 4096);
+    (stat.f_files, stat.f_favail) = (262_144, RESERVE_INODES);
+    enough(&stat, 0, 64 << 20).unwrap();
+    stat.f_favail -= 1;
+    let error = enough(&stat, 0, 64 << 20).unwrap_err().to_string();
+    assert!(error.contains("4095 more files"), "{error}");
+    (stat.f_files, stat.f_favail) = (0, 0);
+    enough(&stat, 0, 64 << 20).unwrap();
+}
