@@ -122,6 +122,11 @@ pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
                 continue;
             }
         }
+        if plan.missing.contains(name) {
+            // As systemd: not started without what it requires.
+            entry.own.send_replace(Own::Failed);
+            continue;
+        }
         entry.own.send_replace(Own::Starting);
         let waits = plan.after.get(name).cloned().unwrap_or_default();
         let needs = plan.requires.get(name).cloned().unwrap_or_default();
@@ -159,6 +164,11 @@ async fn start_after(
             return;
         }
         tokio::time::sleep(pause).await;
+        let container = container_of(&engine, &unit);
+        if container.is_some_and(|c| c.state().stopped_by == Some(StoppedBy::User)) {
+            // Somebody has decided otherwise in the meantime.
+            return;
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -9,16 +9,20 @@ use std::time::Duration;
 use super::keys::{self, Support};
 use super::syntax::{self, Entry, Problem};
 use super::{Kind, Unit, UnitName, time, words};
-use crate::engine::options::{ContainerOptions, PullPolicy, RestartPolicy, Seccomp};
+use crate::engine::options::{ContainerOptions, MountSource, PullPolicy, RestartPolicy, Seccomp};
 use crate::engine::values::{self, Mount, did_you_mean, nearest};
 
 const EXTENSIONS: [&str; 3] = ["container", "volume", "image"];
 /// As systemd's `DefaultTimeoutStartSec`, and room for a slow pull.
 const START_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// Reads one file.
-pub fn parse(path: &Path, text: &str) -> Result<Unit, Vec<Problem>> {
-    let whole = |message| vec![Problem { line: 0, message }];
+/// Reads one file and its drop-ins.
+pub fn parse(
+    path: &Path,
+    text: &str,
+    drop_ins: &[(PathBuf, String)],
+) -> Result<Unit, Vec<Problem>> {
+    let whole = |message: String| vec![Problem::new(0, message)];
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let extension = extension.as_ref();
     if !EXTENSIONS.contains(&extension) {
@@ -28,7 +32,19 @@ pub fn parse(path: &Path, text: &str) -> Result<Unit, Vec<Problem>> {
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = UnitName::new(&stem).map_err(whole)?;
-    let (entries, mut problems) = syntax::parse(text);
+    let (mut entries, mut problems) = syntax::parse(text);
+    for (file, text) in drop_ins {
+        let (more, wrong) = syntax::parse(text);
+        let file = Some(file.clone());
+        entries.extend(more.into_iter().map(|e| Entry {
+            file: file.clone(),
+            ..e
+        }));
+        problems.extend(wrong.into_iter().map(|p| Problem {
+            file: file.clone(),
+            ..p
+        }));
+    }
     let mut draft = Draft::new(&name, path, extension);
     let mut unknown = BTreeSet::new();
     for entry in &entries {
@@ -43,15 +59,16 @@ pub fn parse(path: &Path, text: &str) -> Result<Unit, Vec<Problem>> {
             problems.push(Problem {
                 line: entry.line,
                 message,
+                file: entry.file.clone(),
             });
         }
     }
-    problems.sort_by_key(|p| p.line);
+    problems.sort_by_key(|p| (p.file.clone(), p.line));
     match draft.finish() {
         Ok(unit) if problems.is_empty() => Ok(unit),
         Ok(_) => Err(problems),
         Err(message) => {
-            problems.push(Problem { line: 0, message });
+            problems.push(Problem::new(0, message));
             Err(problems)
         }
     }
@@ -102,6 +119,7 @@ impl<'a> Draft<'a> {
                 requires: BTreeSet::new(),
                 wants: BTreeSet::new(),
                 wanted_by: BTreeSet::new(),
+                required_by: BTreeSet::new(),
                 start_timeout: Some(START_TIMEOUT),
                 kind: Kind::Volume {
                     name: String::new(),
@@ -126,7 +144,11 @@ impl<'a> Draft<'a> {
         let outcome = match entry.section.as_str() {
             "Unit" => self.unit_key(&entry.key, &value),
             "Service" => self.service_key(&entry.key, &value),
-            "Install" => set(&mut self.unit.wanted_by, &value),
+            "Install" if entry.key == "RequiredBy" => set(&mut self.unit.required_by, &value)
+                .and_then(|()| reachable(&self.unit.required_by)),
+            "Install" => {
+                set(&mut self.unit.wanted_by, &value).and_then(|()| reachable(&self.unit.wanted_by))
+            }
             "Container" => self.container_key(&entry.key, &value),
             _ => self.other_key(&entry.key, &value),
         };
@@ -201,7 +223,17 @@ impl<'a> Draft<'a> {
                 }
             }
             "Mount" => match values::mount(value)? {
-                Mount::Mount(mount) => o.mounts.push(mount),
+                Mount::Mount(mount) => {
+                    if let MountSource::Volume(name) = &mount.source
+                        && name.ends_with(".volume")
+                    {
+                        return Err(format!(
+                            "write Volume={name}:{} instead",
+                            mount.target.display()
+                        ));
+                    }
+                    o.mounts.push(mount);
+                }
                 Mount::Tmpfs(tmpfs) => o.tmpfs.push(tmpfs),
             },
             "Tmpfs" => push(&mut o.tmpfs, value, values::tmpfs)?,
@@ -237,7 +269,11 @@ impl<'a> Draft<'a> {
             "StopSignal" => o.stop_signal = some(value).map(values::signal).transpose()?,
             "StopTimeout" => o.stop_timeout = some(value).map(seconds).transpose()?,
             "Pull" => o.pull = values::pull(value)?,
-            "Timezone" => o.env.extend(some(value).map(|zone| format!("TZ={zone}"))),
+            "Timezone" => {
+                // The host's own is UTC, which a container has anyway.
+                let zone = some(value).filter(|zone| *zone != "local");
+                o.env.extend(zone.map(|zone| format!("TZ={zone}")));
+            }
             "LogDriver" => match value {
                 "" | "k8s-file" | "json-file" | "journald" | "passthrough" => {}
                 other => return Err(format!("driver '{other}' is not supported; leave it out")),
@@ -357,11 +393,22 @@ fn service_restart(value: &str) -> Result<RestartPolicy, String> {
     match value {
         "" | "no" => Ok(RestartPolicy::No),
         "always" => Ok(RestartPolicy::Always),
-        "on-failure" | "on-abnormal" | "on-abort" | "on-watchdog" => {
-            Ok(RestartPolicy::OnFailure { max: None })
-        }
+        "on-failure" => Ok(RestartPolicy::OnFailure { max: None }),
         other => Err(format!(
             "expected no, always or on-failure, found '{other}'"
+        )),
+    }
+}
+
+/// A target that no boot reaches would keep a unit down without a word.
+fn reachable(names: &BTreeSet<String>) -> Result<(), String> {
+    let odd = names
+        .iter()
+        .find(|n| !n.ends_with(".service") && !super::BOOT.contains(&n.as_str()));
+    match odd {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "'{name}' is never reached here; write multi-user.target, default.target or a unit's name"
         )),
     }
 }

@@ -159,7 +159,7 @@ const INSTALL: Keys = &[
     ("RequiredBy", Done),
     ("UpheldBy", LATER),
     ("Alias", LATER),
-    ("Also", Nothing),
+    ("Also", LATER),
     ("DefaultInstance", LATER),
 ];
 

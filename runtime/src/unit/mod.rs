@@ -19,6 +19,9 @@ use crate::engine::options::{ContainerOptions, PullPolicy};
 pub use syntax::Problem;
 pub use words::UnitName;
 
+/// Targets that each boot reaches.
+const BOOT: [&str; 2] = ["multi-user.target", "default.target"];
+
 /// One unit, as its file describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
@@ -36,8 +39,10 @@ pub struct Unit {
     pub requires: BTreeSet<String>,
     /// Units that are started with it.
     pub wants: BTreeSet<String>,
-    /// Targets that start it at boot.
+    /// Targets that start it at boot, and units that it is started with.
     pub wanted_by: BTreeSet<String>,
+    /// As `wanted_by`; a unit here is not started without it.
+    pub required_by: BTreeSet<String>,
     /// How long a start may take, image included; `None` is for ever.
     pub start_timeout: Option<Duration>,
     /// What it is.
@@ -74,7 +79,7 @@ pub struct UnitError {
 }
 
 fn located(path: &Path, problem: &Problem) -> String {
-    let path = path.display();
+    let path = problem.file.as_deref().unwrap_or(path).display();
     match problem.line {
         0 => format!("{path}: {}", problem.message),
         line => format!("{path}:{line}: {}", problem.message),
@@ -87,7 +92,19 @@ impl Unit {
     /// # Errors
     /// Everything that is wrong, not only the first.
     pub fn parse(path: &Path, text: &str) -> Result<Self, UnitError> {
-        container::parse(path, text).map_err(|problems| UnitError {
+        Self::with_drop_ins(path, text, &[])
+    }
+
+    /// Reads one file's text and then its drop-ins', in their order.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn with_drop_ins(
+        path: &Path,
+        text: &str,
+        drop_ins: &[(PathBuf, String)],
+    ) -> Result<Self, UnitError> {
+        container::parse(path, text, drop_ins).map_err(|problems| UnitError {
             path: path.to_path_buf(),
             problems,
         })
@@ -95,7 +112,7 @@ impl Unit {
 
     /// Whether it starts at boot.
     pub fn starts_at_boot(&self) -> bool {
-        const BOOT: [&str; 2] = ["multi-user.target", "default.target"];
-        self.wanted_by.iter().any(|t| BOOT.contains(&t.as_str()))
+        let by = self.wanted_by.iter().chain(&self.required_by);
+        !words::is_template(&self.name) && by.into_iter().any(|t| BOOT.contains(&t.as_str()))
     }
 }

@@ -16,6 +16,8 @@ pub struct Plan {
     pub after: BTreeMap<String, BTreeSet<String>>,
     /// For each, the units that have to be active first.
     pub requires: BTreeMap<String, BTreeSet<String>>,
+    /// Units that cannot be started, since one that they require does not exist.
+    pub missing: BTreeSet<String>,
     /// What was wrong: required units that do not exist, cycles.
     pub problems: Vec<(String, String)>,
 }
@@ -37,6 +39,7 @@ pub fn plan<'a>(units: &[Unit], roots: impl Iterator<Item = &'a str>) -> Plan {
             } else if unit.requires.contains(other) && !of_the_host(other) {
                 let text = format!("requires {other}, which does not exist");
                 plan.problems.push((name.to_string(), text));
+                plan.missing.insert(name.to_string());
             }
         }
     }
@@ -136,6 +139,7 @@ mod tests {
         let plan = plan(&units, ["a.service"].into_iter());
         assert_eq!(plan.problems.len(), 1);
         assert!(plan.problems[0].1.contains("gone.service"));
+        assert!(plan.missing.contains("a.service"), "it would start without");
     }
 
     proptest! {

@@ -14,6 +14,8 @@ pub struct Entry {
     pub value: String,
     /// Line of the key, from 1.
     pub line: usize,
+    /// The drop-in that it stands in; none for the unit's own file.
+    pub file: Option<std::path::PathBuf>,
 }
 
 /// Something wrong at a line.
@@ -23,6 +25,19 @@ pub struct Problem {
     pub line: usize,
     /// What was expected and found.
     pub message: String,
+    /// The drop-in that it stands in; none for the unit's own file.
+    pub file: Option<std::path::PathBuf>,
+}
+
+impl Problem {
+    /// One of the unit's own file.
+    pub fn new(line: usize, message: impl Into<String>) -> Self {
+        Self {
+            line,
+            message: message.into(),
+            file: None,
+        }
+    }
 }
 
 /// Reads all assignments of `text`.
@@ -35,30 +50,31 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Problem>) {
                 Some(name) if !name.is_empty() && !name.contains(['[', ']']) => {
                     section = Some(name.to_string());
                 }
-                _ => problems.push(Problem {
-                    line,
-                    message: format!("expected [Section], found '{logical}'"),
-                }),
+                _ => {
+                    // What follows belongs to a section that nobody can name: not to the one before.
+                    section = None;
+                    let text = format!("expected [Section], found '{logical}'");
+                    problems.push(Problem::new(line, text));
+                }
             }
             continue;
         }
         let Some((key, value)) = logical.split_once('=') else {
-            problems.push(Problem {
-                line,
-                message: format!("expected Key=Value, found '{}'", shortened(&logical)),
-            });
+            let text = format!("expected Key=Value, found '{}'", shortened(&logical));
+            problems.push(Problem::new(line, text));
             continue;
         };
         match &section {
-            None => problems.push(Problem {
-                line,
-                message: format!("'{}' stands before the first [Section]", key.trim()),
-            }),
+            None => {
+                let text = format!("'{}' stands before the first [Section]", key.trim());
+                problems.push(Problem::new(line, text));
+            }
             Some(section) => entries.push(Entry {
                 section: section.clone(),
                 key: key.trim().to_string(),
                 value: value.trim().to_string(),
                 line,
+                file: None,
             }),
         }
     }

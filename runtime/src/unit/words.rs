@@ -79,7 +79,7 @@ fn number(
     Ok(())
 }
 
-/// Replaces the specifiers that a unit file may use: `%n %N %p %i %j %H %%`.
+/// Replaces the specifiers that a unit file may use: `%n %N %p %i %j %t %S %E %T %h %%`.
 pub fn expand(text: &str, unit: &UnitName) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -114,6 +114,11 @@ pub fn expand(text: &str, unit: &UnitName) -> Result<String, String> {
         }
     }
     Ok(out)
+}
+
+/// Whether a service's name is that of a template, which is no unit before it has an instance.
+pub fn is_template(service: &str) -> bool {
+    service.ends_with("@.service")
 }
 
 /// A unit's name, taken from its file: `web.container` is the service `web.service`.

@@ -5,7 +5,11 @@ use crate::engine::options::{MountSource, NetworkMode};
 use crate::unit::keys::{SECTIONS, section_keys};
 
 fn read(text: &str) -> Result<Unit, Vec<Problem>> {
-    parse(Path::new("/etc/containers/systemd/web.container"), text)
+    parse(
+        Path::new("/etc/containers/systemd/web.container"),
+        text,
+        &[],
+    )
 }
 
 fn options(text: &str) -> ContainerOptions {
@@ -131,7 +135,7 @@ fn sections_for_others_are_left_alone() {
 
 #[test]
 fn volumes_and_images_are_units_too() {
-    let volume = parse(Path::new("data.volume"), "[Volume]\n").unwrap();
+    let volume = parse(Path::new("data.volume"), "[Volume]\n", &[]).unwrap();
     assert_eq!(volume.name, "data-volume.service");
     assert_eq!(
         volume.kind,
@@ -139,9 +143,9 @@ fn volumes_and_images_are_units_too() {
             name: "systemd-data".into()
         }
     );
-    let image = parse(Path::new("web.image"), "[Image]\nImage=r/x:1\n").unwrap();
+    let image = parse(Path::new("web.image"), "[Image]\nImage=r/x:1\n", &[]).unwrap();
     assert_eq!(image.name, "web-image.service");
-    assert!(parse(Path::new("x.pod"), "[Pod]\n").is_err());
+    assert!(parse(Path::new("x.pod"), "[Pod]\n", &[]).is_err());
 }
 
 #[test]
@@ -157,13 +161,46 @@ fn every_key_that_the_table_calls_done_is_handled() {
                 _ => "u.container",
             };
             let text = format!("[{section}]\n{key}=probe\n");
-            let told = parse(Path::new(path), &text).err().unwrap_or_default();
+            let told = parse(Path::new(path), &text, &[]).err().unwrap_or_default();
             let unhandled = told
                 .iter()
                 .any(|p| p.message.ends_with("not supported yet"));
             assert!(!unhandled, "{section} {key}: {told:?}");
         }
     }
+}
+
+#[test]
+fn what_would_be_done_differently_or_not_at_all_is_refused_by_name() {
+    let whole = |section: &str, line: &str| {
+        problems(&format!("[Container]\nImage=x\n[{section}]\n{line}\n"))
+    };
+    for (section, line) in [
+        ("Service", "Restart=on-abnormal"),
+        ("Service", "Restart=on-watchdog"),
+        ("Install", "WantedBy=timers.target"),
+        ("Install", "RequiredBy=graphical.target"),
+        ("Install", "Also=other.service"),
+        ("Container", "Mount=type=volume,source=a.volume,target=/a"),
+    ] {
+        let told = whole(section, line);
+        let key = line.split('=').next().unwrap();
+        assert!(
+            told.iter()
+                .any(|(at, text)| *at == 4 && text.starts_with(key)),
+            "{line}: {told:?}"
+        );
+    }
+    let local = options("[Container]\nImage=x\nTimezone=local\n");
+    assert!(local.env.is_empty(), "{:?}", local.env);
+}
+
+#[test]
+fn keys_after_a_broken_section_head_are_not_taken_for_the_one_before() {
+    let told = problems("[Container]\nImage=x\n[Service\nRestart=always\n");
+    let lines: Vec<_> = told.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [3, 4], "{told:?}");
+    assert!(told[1].1.contains("before the first"), "{told:?}");
 }
 
 proptest! {
