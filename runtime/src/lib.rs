@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod container;
+mod daemon_log;
 pub mod engine;
 pub mod hostnet;
 pub mod image;

@@ -46,7 +46,8 @@ fn service(name: &str, tail: Option<u64>) -> Option<u8> {
     crate::engine::values::volume_name(name).ok()?;
     let path = format!("{}/{name}.log", formats::paths::SERVICE_LOGS);
     let text = std::fs::read(path).ok()?;
-    let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+    let lines = text.split_inclusive(|b| *b == b'\n');
+    let lines: Vec<&[u8]> = lines.map(crate::daemon_log::without_priority).collect();
     let shown = tail.map_or(lines.len(), |t| usize::try_from(t).unwrap_or(usize::MAX));
     let last = &lines[lines.len().saturating_sub(shown)..];
     print(&mut std::io::stdout().lock(), &last.concat()).ok()?;

@@ -71,7 +71,7 @@ pub fn zygote_socket() -> PathBuf {
 /// # Errors
 /// When it cannot start at all.
 pub fn main() -> anyhow::Result<()> {
-    start_logging();
+    crate::daemon_log::start();
     clock::steady();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -94,18 +94,6 @@ fn raise_descriptors() {
     if let Err(e) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("raise the limit of open files: {e}");
     }
-}
-
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SKEG_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .try_init();
 }
 
 async fn serve(places: Places) -> anyhow::Result<()> {

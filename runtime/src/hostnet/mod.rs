@@ -19,13 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the daemon until it is told to stop by SIGTERM. Addresses stay: their leases do too.
 pub fn main() -> anyhow::Result<()> {
-    // To standard error, which PID 1 keeps; the time is PID 1's to add.
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .without_time()
-        .with_target(false)
-        .init();
+    crate::daemon_log::start();
     let folder = PathBuf::from(paths::RUN);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let supervisor = notify::Supervisor::from_environment();
