@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use formats::config::{self, Config};
@@ -18,6 +19,8 @@ use crate::recipe::Disk;
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
                         flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,\
                         metadata_csum";
+/// Where logins for registries lie.
+const SECRETS: &str = "/etc/containers/auth.json";
 /// Bytes of a block; fixed, so that growing never meets another size.
 const BLOCK: u64 = 4096;
 
@@ -79,7 +82,9 @@ fn fill(
     environment: &[(&str, &str)],
 ) -> Result<(), DiskError> {
     let _ = fs::remove_dir_all(stage);
-    fs::create_dir_all(stage).map_err(at(stage))?;
+    // It may hold credentials.
+    let mut private = fs::DirBuilder::new();
+    private.mode(0o700).create(stage).map_err(at(stage))?;
     let mut script = Script {
         stage,
         text: String::new(),
@@ -95,6 +100,16 @@ fn fill(
     let etc = format!("lib/skeg-config/1/{}", config::ETC);
     script.folder(&etc, 0o755)?;
     if let Some(folder) = contents.config {
+        if !folder.join(config::ETC).exists() && !folder.join(config::FILE).exists() {
+            return Err(DiskError::Config {
+                path: folder.to_owned(),
+                reason: format!(
+                    "expected {}/ or {}, found neither",
+                    config::ETC,
+                    config::FILE
+                ),
+            });
+        }
         script.copy(&folder.join(config::ETC), &etc)?;
     }
     script.link("lib/skeg-config/current", "1")?;
@@ -184,14 +199,15 @@ impl Script<'_> {
         Ok(())
     }
 
-    /// Copies what a folder of the host holds, sorted. Of its modes only "executable" counts.
+    /// Copies what a folder of the host holds, sorted. Of its modes only "executable" counts,
+    /// since the others depend on somebody's umask; what holds credentials is for root alone.
     fn copy(&mut self, from: &Path, to: &str) -> Result<(), DiskError> {
-        use std::os::unix::fs::PermissionsExt;
         if !from.exists() {
             return Ok(());
         }
         let entries = fs::read_dir(from).map_err(at(from))?;
-        let mut entries: Vec<_> = entries.filter_map(Result::ok).map(|e| e.path()).collect();
+        let entries: Result<Vec<_>, _> = entries.map(|entry| Ok(entry?.path())).collect();
+        let mut entries = entries.map_err(at(from))?;
         entries.sort();
         for source in entries {
             let wrong = |reason: &str| DiskError::Config {
@@ -215,7 +231,12 @@ impl Script<'_> {
                 self.link(&path, target)?;
             } else if meta.is_file() {
                 let executable = meta.permissions().mode() & 0o100 != 0;
-                self.file(&path, &source, if executable { 0o755 } else { 0o644 })?;
+                let mode = match executable {
+                    _ if path.ends_with(SECRETS) => 0o600,
+                    true => 0o755,
+                    false => 0o644,
+                };
+                self.file(&path, &source, mode)?;
             } else {
                 return Err(wrong("expected files, folders and links only"));
             }
@@ -233,4 +254,30 @@ fn quote(path: &str) -> Result<String, DiskError> {
         });
     }
     Ok(format!("\"{path}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_for_root_alone_whatever_the_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, stage) = (
+            folder.path().join("etc/containers"),
+            folder.path().join("stage"),
+        );
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(&stage).unwrap();
+        let secret = from.join("auth.json");
+        fs::write(&secret, b"{}").unwrap();
+        let mut script = Script {
+            stage: &stage,
+            text: String::new(),
+            files: 0,
+        };
+        script.copy(&folder.path().join("etc"), "lib/etc").unwrap();
+        let expected = "set_inode_field \"lib/etc/containers/auth.json\" mode 0100600";
+        assert!(script.text.contains(expected), "{}", script.text);
+    }
 }
