@@ -43,6 +43,9 @@ pub enum TreeError {
     /// Two sources for one path.
     #[error("{0} is put into the image twice")]
     Twice(String),
+    /// The kernel cannot put anything below it.
+    #[error("{0}: a part of its path is no folder")]
+    NoFolder(String),
 }
 
 /// A root file system: paths without the leading slash, in order; parents come before children.
@@ -55,15 +58,19 @@ impl Tree {
     /// Puts an entry at an absolute path; missing parents become folders of mode 0755.
     ///
     /// # Errors
-    /// When the path is not plain, or already taken by anything but the same folder.
+    /// When the path is not plain, already taken by anything but the same folder, or below what is
+    /// no folder.
     pub fn put(&mut self, path: &str, mode: u32, content: Content) -> Result<(), TreeError> {
         let key = key_of(path)?;
         for (at, _) in key.match_indices('/') {
             let parent = self.entries.entry(key[..at].to_owned());
-            parent.or_insert(Entry {
+            let parent = parent.or_insert(Entry {
                 mode: 0o755,
                 content: Content::Directory,
             });
+            if parent.content != Content::Directory {
+                return Err(TreeError::NoFolder(path.to_owned()));
+            }
         }
         let both_folders =
             |old: &Entry| old.content == Content::Directory && content == Content::Directory;
@@ -115,6 +122,17 @@ fn key_of(path: &str) -> Result<&str, TreeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_lies_below_a_file_or_a_link() {
+        let mut tree = Tree::default();
+        tree.put("/lib", 0o777, Content::Link("usr/lib".to_owned()))
+            .unwrap();
+        assert_eq!(
+            tree.file("/lib/a", 0o644, vec![]),
+            Err(TreeError::NoFolder("/lib/a".to_owned()))
+        );
+    }
 
     #[test]
     fn parents_appear_by_themselves_and_come_first() {
