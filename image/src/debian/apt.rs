@@ -13,7 +13,8 @@ use crate::host::{APT_CACHE, APT_GET, DPKG, Tool, ToolError};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Drops what the host's apt does besides: hooks, and indexes that we do not read.
+/// Drops what the host's apt does besides: hooks, indexes that we do not read, and leave to take
+/// what nobody signed for.
 const SETTINGS: &str = "#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -23,6 +24,10 @@ const SETTINGS: &str = "#clear APT::Update::Pre-Invoke;
 #clear Acquire::IndexTargets::deb::DEP-11-icons-hidpi;
 #clear Acquire::IndexTargets::deb::CNF;
 Acquire::Languages \"none\";
+APT::Get::AllowUnauthenticated \"false\";
+Acquire::AllowInsecureRepositories \"false\";
+Acquire::AllowWeakRepositories \"false\";
+Acquire::AllowDowngradeToInsecureRepositories \"false\";
 ";
 
 /// Why packages cannot be had.
