@@ -5,7 +5,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt;
@@ -17,6 +19,9 @@ use super::{
 use crate::container::cgroup::Cgroup;
 use crate::container::child::Report;
 use crate::container::plan::Plan;
+
+/// The zygote clones in milliseconds; a stuck one must not hold a start for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// No line on a status pipe is longer.
 const MAX_REPORT: usize = 64 << 10;
@@ -348,6 +353,9 @@ fn ask(socket: &Path, request: &Request, fds: &[OwnedFd]) -> io::Result<(Answer,
         SocketFlags::CLOEXEC,
         None,
     )?;
+    for timeout in [Timeout::Recv, Timeout::Send] {
+        set_socket_timeout(&connection, timeout, Some(PATIENCE))?;
+    }
     rustix::net::connect(&connection, &SocketAddrUnix::new(socket)?)?;
     let body = wire::body(request)?;
     let mut all: Vec<BorrowedFd<'_>> = vec![body.as_fd()];
@@ -396,6 +404,6 @@ async fn died(pidfd: &OwnedFd) {
     #[allow(deprecated)]
     if let Ok(ready) = tokio::io::unix::AsyncFd::with_interest(copy, tokio::io::Interest::READABLE)
     {
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), ready.readable()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), ready.readable()).await;
     }
 }

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When it cannot listen. It must be called before the process has a second thread.
 pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
-    let listener = listen(socket)?;
+    let mut listener = Some(listen(socket)?);
     rustix::process::chdir("/")?;
     // Between clone and exec a container could else reach this program and its descriptors by
     // /proc/PID/exe and /proc/PID/fd (CVE-2019-5736).
@@ -37,17 +37,18 @@ pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
     // Exec helpers are reaped by the kernel: their end is reported on their own pipe.
     sys::child::ignore_children();
     notify_ready()?;
-    loop {
-        let accepted = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC);
+    while let Some(open) = &listener {
+        let accepted = rustix::net::accept_with(open, SocketFlags::CLOEXEC);
         let connection = match accepted {
             Ok(connection) => connection,
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => continue,
             Err(error) => return Err(error.into()),
         };
-        if let Err(error) = serve_one(connection) {
+        if let Err(error) = serve_one(connection, &mut listener) {
             eprintln!("zygote: {error}");
         }
     }
+    Err(io::Error::other("a clone came back to the zygote's loop"))
 }
 
 fn listen(path: &Path) -> io::Result<OwnedFd> {
@@ -83,7 +84,9 @@ fn notify_ready() -> io::Result<()> {
     Ok(())
 }
 
-fn serve_one(connection: OwnedFd) -> io::Result<()> {
+/// What is cloned closes `listener` and the connection at once: held open by a process that waits,
+/// they would let clients wait for ever for a zygote that has died.
+fn serve_one(connection: OwnedFd, listener: &mut Option<OwnedFd>) -> io::Result<()> {
     for timeout in [Timeout::Recv, Timeout::Send] {
         set_socket_timeout(&connection, timeout, Some(PATIENCE))?;
     }
@@ -93,8 +96,8 @@ fn serve_one(connection: OwnedFd) -> io::Result<()> {
     }
     let (request, fds) = receive(&connection)?;
     match request.kind {
-        RequestKind::Create => create(&connection, &request, fds),
-        RequestKind::Exec => session::exec(connection, &request, fds),
+        RequestKind::Create => create(connection, &request, fds, listener),
+        RequestKind::Exec => session::exec(connection, &request, fds, listener),
     }
 }
 
@@ -160,7 +163,12 @@ pub(super) fn answer(
     Ok(())
 }
 
-fn create(connection: &OwnedFd, request: &Request, mut fds: Descriptors) -> io::Result<()> {
+fn create(
+    connection: OwnedFd,
+    request: &Request,
+    mut fds: Descriptors,
+    listener: &mut Option<OwnedFd>,
+) -> io::Result<()> {
     let cgroup = fds.take(Role::Cgroup);
     let plan = &request.plan;
     let flags = plan
@@ -170,15 +178,15 @@ fn create(connection: &OwnedFd, request: &Request, mut fds: Descriptors) -> io::
     let cloned = clone3(flags, cgroup.as_ref().map(AsFd::as_fd));
     match cloned {
         Ok(Cloned::Child) => {
-            drop(cgroup);
+            drop((cgroup, connection, listener.take()));
             become_child(plan, fds)
         }
         Ok(Cloned::Parent { pid, pidfd }) => {
-            answer(connection, &Answer::Cloned { pid }, Some(&pidfd))
+            answer(&connection, &Answer::Cloned { pid }, Some(&pidfd))
         }
         Err(error) => {
             let failure = Failure::kernel("clone3", "", error);
-            answer(connection, &Answer::Failed(failure), None)
+            answer(&connection, &Answer::Failed(failure), None)
         }
     }
 }

@@ -15,10 +15,16 @@ use crate::container::failure::Failure;
 use crate::container::namespaces::{self, Namespace};
 
 /// Forks the helper, which answers on the connection.
-pub(super) fn exec(connection: OwnedFd, request: &Request, fds: Descriptors) -> io::Result<()> {
+pub(super) fn exec(
+    connection: OwnedFd,
+    request: &Request,
+    fds: Descriptors,
+    listener: &mut Option<OwnedFd>,
+) -> io::Result<()> {
     match clone3(0, None) {
         Ok(Cloned::Parent { .. }) => Ok(()),
         Ok(Cloned::Child) => {
+            drop(listener.take());
             let outcome = help(connection, request, fds);
             sys::child::exit_now(outcome.is_err().into())
         }
