@@ -51,6 +51,17 @@ impl UserChoice {
     /// # Errors
     /// The name that is in neither, or a number that is none.
     pub fn resolve(&self, passwd: &str, group: &str) -> Result<User, Failure> {
+        let user = self.look_up(passwd, group)?;
+        for (what, number) in [("user", user.uid), ("group", user.gid)] {
+            if number == UNCHANGED {
+                let reason = "to the kernel this number means that nothing is changed";
+                return Err(Failure::refused(what, number.to_string(), reason));
+            }
+        }
+        Ok(user)
+    }
+
+    fn look_up(&self, passwd: &str, group: &str) -> Result<User, Failure> {
         let Some(name) = self.name.as_deref().filter(|name| !name.is_empty()) else {
             let entry = accounts(passwd).find(|account| account.uid == self.uid);
             return Ok(User {
@@ -92,7 +103,7 @@ impl UserChoice {
 
 fn unknown(what: &str, name: &str, file: &str) -> Failure {
     let reason =
-        format!("{what} is not in the container's {file}, and no number from 0 to 4294967295");
+        format!("{what} is not in the container's {file}, and no number from 0 to 4294967294");
     Failure::refused("user", name, reason)
 }
 
@@ -143,6 +154,9 @@ fn memberships<'a>(group: &'a str, user: &'a str) -> impl Iterator<Item = u32> +
         .filter(move |(.., members)| !user.is_empty() && members.split(',').any(|m| m == user))
         .map(|(_, gid, _)| gid)
 }
+
+/// With this number setresuid(2) and setresgid(2) succeed, and root stays root.
+const UNCHANGED: u32 = u32::MAX;
 
 /// Becomes `user` with these capabilities: bounding set, groups, group, user, the other sets.
 pub(crate) fn become_user(user: &User, sets: &Sets) -> Result<(), Failure> {
