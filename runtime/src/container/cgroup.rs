@@ -65,10 +65,10 @@ pub struct Error {
 
 impl Cgroup {
     /// Makes the cgroup and applies limits and device rules. When a limit is refused, the cgroup is
-    /// removed again.
+    /// removed again. One that an interrupted start has left empty is replaced.
     ///
     /// # Errors
-    /// The file and what the kernel said, `AlreadyExists` when it is there.
+    /// The file and what the kernel said, `AlreadyExists` when it is there with processes in it.
     pub fn create(
         placement: &Placement,
         resources: Option<&LinuxResources>,
@@ -78,7 +78,7 @@ impl Cgroup {
             path: path.clone(),
             source,
         };
-        std::fs::create_dir(&path).map_err(named)?;
+        make_directory(&path).map_err(named)?;
         let limited = Self::open(&path).map_err(named).and_then(|cgroup| {
             if let Some(resources) = resources {
                 cgroup.limit(resources)?;
@@ -269,6 +269,22 @@ impl Cgroup {
             }
         }
         Ok(text)
+    }
+}
+
+/// An engine that died, or a kill that took its time, may have left the directory: it is replaced
+/// when nobody is in it nor below it.
+fn make_directory(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let events = std::fs::read_to_string(path.join("cgroup.events"))?;
+            if keyed(&events, "populated") != Some(0) {
+                return Err(error);
+            }
+            remove_tree(path)?;
+            std::fs::create_dir(path)
+        }
+        done => done,
     }
 }
 
