@@ -62,7 +62,11 @@ pub(crate) fn mount(
     // What the kernel shows of itself must stand where masks will look for it.
     let target_fd = match fstype {
         "proc" | "sysfs" => rootfs::make_real_directory(root, target)?,
-        _ => rootfs::make_target(root, target, Kind::Directory)?,
+        _ => {
+            let made = rootfs::make_target(root, target, Kind::Directory)?;
+            rootfs::refuse_procfs(made.as_fd(), target)?;
+            made
+        }
     };
     attach(mount.as_fd(), target_fd.as_fd(), target)
 }

@@ -15,7 +15,7 @@ use super::namespaces::Namespace;
 use super::operation::Operation;
 use super::refusals::{absolute, allow_sysctl, has_namespace, refuse_unsupported};
 use super::user::UserChoice;
-use super::{devices, seccomp};
+use super::{devices, rootfs, seccomp};
 use crate::zygote::Rootfs;
 
 /// What the zygote executes.
@@ -321,6 +321,9 @@ impl Plan {
 
 fn mount_operation(mount: &Mount) -> Result<Operation, String> {
     let target = absolute(mount.destination(), "mounts.destination")?;
+    if rootfs::normalized(&target).as_os_str().is_empty() {
+        return Err(format!("mounts: {target}: is the root itself"));
+    }
     let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let fstype = mount.typ().as_deref().unwrap_or("");
     for mapping in [mount.uid_mappings(), mount.gid_mappings()] {
@@ -478,6 +481,28 @@ mod tests {
         spec.set_process(Some(process));
         let error = Plan::create(&spec, &overlay(), true).unwrap_err();
         assert!(error.starts_with("process.cwd: \"srv\""), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_mounted_over_the_root() {
+        for target in ["/", "/..", "/a/../"] {
+            let options = Options {
+                tmpfs: vec![(target.into(), String::new())],
+                ..options()
+            };
+            let error = plan(&options).unwrap_err();
+            assert!(error.ends_with("is the root itself"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_parameter_of_a_namespace_that_is_joined_is_refused() {
+        let mut options = options();
+        options.network = Choice::Path("/proc/1/ns/net".into());
+        let key = "net.ipv4.ip_forward".to_owned();
+        options.sysctls.insert(key, "1".into());
+        let error = plan(&options).unwrap_err();
+        assert!(error.contains("namespace of its own"), "{error}");
     }
 
     #[test]

@@ -81,11 +81,10 @@ pub(super) fn absolute(path: &Path, field: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
+/// Whether the container gets a new namespace of this kind; one that it joins is another's.
 pub(super) fn has_namespace(linux: &Linux, kind: Namespace) -> bool {
-    linux
-        .namespaces()
-        .iter()
-        .flatten()
+    let all = linux.namespaces().iter().flatten();
+    all.filter(|namespace| namespace.path().is_none())
         .any(|namespace| Namespace::from_spec(namespace.typ()) == Ok(kind))
 }
 

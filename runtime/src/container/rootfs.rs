@@ -169,7 +169,7 @@ fn link_target(at: &OwnedFd, name: &OsStr, path: &Path) -> Result<PathBuf, Errno
 }
 
 /// The path without root, `.` and `..`: `..` takes one component away, textually.
-fn normalized(path: &str) -> PathBuf {
+pub(crate) fn normalized(path: &str) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in Path::new(path).components() {
         match component {
