@@ -11,6 +11,7 @@ pub mod entry;
 pub mod launch;
 pub mod mount_attr;
 pub mod packet;
+pub mod probe;
 pub mod process;
 pub mod reap;
 pub mod watchdog;

@@ -2,7 +2,6 @@
 //!
 //! A flat table: no case depends on another.
 
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use runtime::container::cgroup::Placement;
@@ -10,14 +9,7 @@ use runtime::container::defaults::{Bind, Limits, Namespace, Options, Seccomp};
 use runtime::zygote::{ExecRequest, ExecStatus, Rootfs};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::harness::{self, Case, Host, shell};
-
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        /// All of them.
-        pub const ALL: &[Case] = &[$((stringify!($name), |host| Box::pin($name(host)))),*];
-    };
-}
+use super::harness::{self, Case, Host, cases, read_until, shell};
 
 cases![
     capabilities_no_new_privs_and_seccomp_are_docker_s,
@@ -182,7 +174,7 @@ async fn a_working_directory_through_procfs_is_refused(host: Host) {
     }
 }
 
-fn volume(source: PathBuf, target: &str) -> Bind {
+pub fn volume(source: PathBuf, target: &str) -> Bind {
     std::fs::create_dir_all(&source).unwrap();
     Bind {
         source,
@@ -414,17 +406,6 @@ async fn a_terminal_is_the_console_and_controls(host: Host) {
     assert_eq!(harness::wait(&pidfd), 42, "Ctrl-C");
 }
 
-fn read_until(terminal: &impl AsFd, end: &str) -> String {
-    let mut shown = String::new();
-    let mut bytes = [0; 256];
-    while !shown.contains(end) {
-        let length = rustix::io::read(terminal, &mut bytes).unwrap_or(0);
-        assert_ne!(length, 0, "ended with {shown:?}");
-        shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
-    }
-    shown
-}
-
 /// A running container and the request for a process in it.
 async fn running(host: &Host, options: &Options, command: &str) -> (ExecRequest, Streams) {
     let root = host.root();
@@ -601,7 +582,7 @@ async fn limits_hold(host: Host) {
 }
 
 /// A cgroup2 mount of the test's own, with its cgroup; `None`, said aloud, where there can be none.
-fn cgroup2(host: &Host) -> Option<Placement> {
+pub fn cgroup2(host: &Host) -> Option<Placement> {
     let mount = host.directory.join("cgroup");
     std::fs::create_dir(&mount).unwrap();
     if let Err(error) = harness::mount("cgroup2", &mount) {

@@ -21,6 +21,15 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 /// A case: its promise and what shows it.
 pub type Case = (&'static str, fn(Host) -> Pin<Box<dyn Future<Output = ()>>>);
 
+/// The table of a module's cases.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// All of them.
+        pub const ALL: &[Case] = &[$((stringify!($name), |host| Box::pin($name(host)))),*];
+    };
+}
+pub(crate) use cases;
+
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: [&str; 15] = [
     "sh", "cat", "ls", "id", "true", "pwd", "env", "mount", "mknod", "touch", "stat", "hostname",
@@ -54,7 +63,7 @@ pub struct Host {
 }
 
 /// Runs the cases whose names hold `filter`.
-pub fn run(filter: Option<&str>, cases: &[Case]) -> ExitCode {
+pub fn run(filter: Option<&str>, cases: &[&[Case]]) -> ExitCode {
     let host = match set_up() {
         Ok(host) => host,
         Err(error) => {
@@ -69,7 +78,7 @@ pub fn run(filter: Option<&str>, cases: &[Case]) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let (mut passed, mut failed) = (0, Vec::new());
-    for (name, case) in cases {
+    for (name, case) in cases.iter().copied().flatten() {
         if filter.is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
@@ -136,6 +145,16 @@ pub struct Outcome {
 }
 
 impl Host {
+    /// A place below, for another container of the same case.
+    pub fn below(&self, name: &str) -> Self {
+        let directory = self.directory.join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        Self {
+            directory,
+            client: self.client.clone(),
+        }
+    }
+
     /// A new root directory with busybox.
     pub fn root(&self) -> PathBuf {
         let root = self.directory.join("root");
@@ -217,6 +236,18 @@ pub fn read(fd: OwnedFd) -> String {
     let mut text = String::new();
     File::from(fd).read_to_string(&mut text).unwrap();
     text
+}
+
+/// Reads until `end` was shown.
+pub fn read_until(terminal: &impl AsFd, end: &str) -> String {
+    let mut shown = String::new();
+    let mut bytes = [0; 256];
+    while !shown.contains(end) {
+        let length = rustix::io::read(terminal, &mut bytes).unwrap_or(0);
+        assert_ne!(length, 0, "ended with {shown:?}");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    shown
 }
 
 /// A shell command under Docker's defaults, but for what needs a cgroup or rights that a test lacks.

@@ -2,6 +2,8 @@
 //!
 //! It needs root and a static busybox, and says so; it never touches a cgroup or mount of the host.
 
+mod attacker;
+mod attacks;
 mod cases;
 mod harness;
 
@@ -11,12 +13,19 @@ use std::process::{Command, ExitCode};
 const INNER: &str = "in-new-namespaces";
 /// The program as the zygote.
 const ZYGOTE: &str = "as-zygote";
+/// The program as a container's, which tries to break out.
+const ATTACK: &str = "attack";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some(ZYGOTE) => serve(&args[1]),
-        Some(INNER) => harness::run(args.get(1).map(String::as_str), cases::ALL),
+        Some(INNER) => {
+            let all = [cases::ALL, attacks::ALL];
+            harness::run(args.get(1).map(String::as_str), &all)
+        }
+        Some(ATTACK) => attacker::attack(&args[1]),
+        Some(attacker::EXE_SCRIPT) => attacker::attack("exe"),
         _ if args.iter().any(|arg| arg == "--list") => ExitCode::SUCCESS,
         _ => outside(args.iter().find(|arg| !arg.starts_with('-'))),
     }
