@@ -2,13 +2,11 @@
 //!
 //! A file that is wrong never stops the others: it comes back as an error beside them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Kind, Problem, Unit, UnitError};
-use crate::engine::options::MountSource;
+use super::{Problem, Unit, UnitError, drop_ins, resolve};
 
 /// All units of a folder, and what is wrong with the others.
 #[derive(Debug, Default)]
@@ -47,8 +45,14 @@ pub fn folder(folder: &Path) -> io::Result<Loaded> {
         }
     }
     loaded.units.sort_by(|a, b| a.name.cmp(&b.name));
-    install(&mut loaded.units);
-    resolve(&mut loaded);
+    resolve::install(&mut loaded.units);
+    for (path, file) in resolve::names(&mut loaded.units) {
+        loaded.units.retain(|u| u.path != path);
+        loaded.refuse(
+            &path,
+            format!("{file} is not there, or has an error of its own"),
+        );
+    }
     Ok(loaded)
 }
 
@@ -99,7 +103,7 @@ fn file_in(path: &Path, root: &Path) -> Result<Unit, UnitError> {
     };
     let own = text(path).map_err(|message| whole(None, message))?;
     let mut drop_ins = Vec::new();
-    for file in drop_ins_of(path, root).map_err(|e| whole(None, format!("find drop-ins: {e}")))? {
+    for file in drop_ins::of(path, root).map_err(|e| whole(None, format!("find drop-ins: {e}")))? {
         let text = text(&file).map_err(|message| whole(Some(file.clone()), message))?;
         drop_ins.push((file, text));
     }
@@ -109,39 +113,6 @@ fn file_in(path: &Path, root: &Path) -> Result<Unit, UnitError> {
 fn text(path: &Path) -> Result<String, String> {
     let bytes = fs::read(path).map_err(|e| e.to_string())?;
     String::from_utf8(bytes).map_err(|e| format!("expected UTF-8 text: {e}"))
-}
-
-/// `a-b@1.container` takes `*.conf` from `container.d`, `a-.container.d`, `a-b@.container.d` and
-/// `a-b@1.container.d`; of two files with one name the more special one counts (systemd.unit(5)).
-fn drop_ins_of(path: &Path, root: &Path) -> io::Result<Vec<PathBuf>> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Some((stem, extension)) = name.rsplit_once('.') else {
-        return Ok(Vec::new());
-    };
-    let mut folders = vec![format!("{extension}.d")];
-    let dashes = stem.match_indices('-').map(|(at, _)| &stem[..=at]);
-    folders.extend(dashes.map(|prefix| format!("{prefix}.{extension}.d")));
-    if let Some((prefix, _)) = stem.split_once('@') {
-        folders.push(format!("{prefix}@.{extension}.d"));
-    }
-    folders.push(format!("{name}.d"));
-    let mut found = BTreeMap::new();
-    let beside = path.parent().unwrap_or(root);
-    for folder in folders {
-        for parent in [root, beside] {
-            let entries = match fs::read_dir(parent.join(&folder)) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            for entry in entries {
-                let file = entry?.path();
-                if file.extension().is_some_and(|e| e == "conf") {
-                    found.insert(file.file_name().unwrap_or_default().to_owned(), file);
-                }
-            }
-        }
-    }
-    Ok(found.into_values().collect())
 }
 
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -176,81 +147,11 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// `WantedBy=` and `RequiredBy=` of one unit are `Wants=` and `Requires=` of the other.
-fn install(units: &mut [Unit]) {
-    let by: Vec<(String, BTreeSet<String>, BTreeSet<String>)> = units
-        .iter()
-        .filter(|u| !u.wanted_by.is_empty() || !u.required_by.is_empty())
-        .map(|u| (u.name.clone(), u.wanted_by.clone(), u.required_by.clone()))
-        .collect();
-    for unit in units {
-        for (name, wanted_by, required_by) in &by {
-            if wanted_by.contains(&unit.name) {
-                unit.wants.insert(name.clone());
-            }
-            if required_by.contains(&unit.name) {
-                unit.requires.insert(name.clone());
-            }
-        }
-    }
-}
-
-/// What a container calls by another file: `Image=web.image` becomes the reference that the file names,
-/// `Volume=data.volume:…` the volume. A file that is not there is an error, as in podman.
-fn resolve(loaded: &mut Loaded) {
-    let file = |unit: &Unit| {
-        unit.path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-    };
-    let mut images = BTreeMap::new();
-    let mut volumes = BTreeMap::new();
-    for unit in &loaded.units {
-        match (&unit.kind, file(unit)) {
-            (Kind::Image { image, .. }, Some(file)) => {
-                images.insert(file, image.clone());
-            }
-            (Kind::Volume { name }, Some(_)) => {
-                volumes.insert(unit.name.clone(), name.clone());
-            }
-            _ => {}
-        }
-    }
-    let mut missing = Vec::new();
-    for unit in &mut loaded.units {
-        let Kind::Container(options) = &mut unit.kind else {
-            continue;
-        };
-        if options.image.ends_with(".image") {
-            match images.get(&options.image) {
-                Some(image) => options.image.clone_from(image),
-                None => missing.push((unit.path.clone(), options.image.clone())),
-            }
-        }
-        for service in &unit.requires {
-            let Some(stem) = service.strip_suffix("-volume.service") else {
-                continue;
-            };
-            let Some(name) = volumes.get(service) else {
-                missing.push((unit.path.clone(), format!("{stem}.volume")));
-                continue;
-            };
-            let called = MountSource::Volume(format!("systemd-{stem}"));
-            for mount in options.mounts.iter_mut().filter(|m| m.source == called) {
-                mount.source = MountSource::Volume(name.clone());
-            }
-        }
-    }
-    for (path, file) in missing {
-        loaded.units.retain(|u| u.path != path);
-        let message = format!("{file} is not there, or has an error of its own");
-        loaded.refuse(&path, message);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::options::MountSource;
+    use crate::unit::Kind;
 
     #[test]
     fn a_bad_file_does_not_stop_the_others() {

@@ -1,12 +1,14 @@
 //! Units: Quadlet files, parsed and resolved.
 //!
 //! A file is text in, a unit or a list of problems out. Nothing here starts anything; only
-//! [`load`] reads files.
+//! [`load`] reads files, and `drop_ins` their folders.
 
 mod container;
+mod drop_ins;
 pub mod keys;
 pub mod load;
 pub mod order;
+mod resolve;
 mod syntax;
 mod time;
 mod words;
