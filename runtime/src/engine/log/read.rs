@@ -11,6 +11,9 @@ use super::index::{RECORD, Record, Stream};
 use super::{data_path, index_path, numbers};
 
 const CHUNK: u64 = 32 << 10;
+/// Told in place of what is not there any more.
+pub(super) const GAP: &[u8] =
+    b"\nskeg: output is missing here: it was written faster than it was read\n";
 
 /// Bytes of one stream that came at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub struct Chunk {
 pub struct Reader {
     folder: PathBuf,
     segment: Option<Segment>,
+    fell_behind: bool,
 }
 
 #[derive(Debug)]
@@ -47,15 +51,21 @@ impl Reader {
         Self {
             folder: folder.to_path_buf(),
             segment: None,
+            fell_behind: false,
         }
     }
 
     /// The next bytes; `None` at the end.
     ///
+    /// A reader that the writer has overtaken says so in a line of its own on standard error.
+    ///
     /// # Errors
     /// What the file system says.
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         loop {
+            if std::mem::take(&mut self.fell_behind) {
+                return Ok(self.segment.as_ref().map(Segment::gap));
+            }
             if self.segment.is_none() {
                 self.segment = self.open_after(0)?;
             }
@@ -79,6 +89,7 @@ impl Reader {
             {
                 return Ok(Some(chunk));
             }
+            self.fell_behind = next.number > number + 1;
             self.segment = Some(next);
         }
     }
@@ -117,6 +128,15 @@ impl Segment {
             },
             next: None,
         })
+    }
+
+    /// What stands for the output that was gone before it was read.
+    fn gap(&self) -> Chunk {
+        Chunk {
+            stream: Stream::Stderr,
+            time_ns: self.current.time_ns,
+            bytes: GAP.to_vec(),
+        }
     }
 
     fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {

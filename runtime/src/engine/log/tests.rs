@@ -205,3 +205,29 @@ fn the_pipe_is_left_alone_when_nothing_is_in_it() {
     let mut byte = [0];
     reader.read_exact(&mut byte).unwrap();
 }
+
+#[test]
+fn a_reader_that_was_overtaken_says_so_once_and_one_that_kept_up_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::with_segment(folder.path(), 100).unwrap();
+    let mut reader = Reader::new(folder.path());
+    let fill = |writer: &mut Writer, segments: usize| {
+        for _ in 0..segments {
+            put(writer, Stream::Stdout, &[b'x'; 100], 1);
+        }
+    };
+    let gaps = |reader: &mut Reader| {
+        let mut gaps = 0;
+        while let Some(chunk) = reader.next_chunk().unwrap() {
+            gaps += usize::from(chunk.bytes == read::GAP);
+        }
+        gaps
+    };
+    for _ in 0..4 {
+        fill(&mut writer, 2);
+        assert_eq!(gaps(&mut reader), 0);
+    }
+    fill(&mut writer, 10);
+    assert_eq!(gaps(&mut reader), 1);
+    assert_eq!(gaps(&mut reader), 0);
+}
