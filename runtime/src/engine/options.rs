@@ -101,6 +101,7 @@ pub struct ContainerOptions {
 
 /// One bind mount or volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MountSpec {
     /// Where it comes from.
     pub source: MountSource,
@@ -126,6 +127,7 @@ pub enum MountSource {
 
 /// One tmpfs mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TmpfsSpec {
     /// Absolute path in the container.
     pub target: PathBuf,
@@ -161,6 +163,7 @@ pub enum Seccomp {
 
 /// One resource limit (setrlimit(2)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ulimit {
     /// Name without `RLIMIT_`, lower case.
     pub name: String,
@@ -201,4 +204,20 @@ pub enum RestartPolicy {
     Always,
     /// As `Always`, unless a user stopped it.
     UnlessStopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_refused_at_every_depth() {
+        let read = |text: &str| serde_json::from_str::<ContainerOptions>(text);
+        let mount = r#"{"source":"anonymous","target":"/a","read_only":false,"no_copy":false"#;
+        assert!(read(&format!(r#"{{"mounts":[{mount}}}]}}"#)).is_ok());
+        assert!(read(&format!(r#"{{"mounts":[{mount},"readonly":true}}]}}"#)).is_err());
+        assert!(read(r#"{"tmpfs":[{"target":"/t","options":[],"size":1}]}"#).is_err());
+        assert!(read(r#"{"privileged":true}"#).is_err());
+        assert!(read(r#"{"stop_timeout":-1}"#).is_err());
+    }
 }
