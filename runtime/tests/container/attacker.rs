@@ -30,11 +30,11 @@ pub fn attack(kind: &str) -> ExitCode {
 /// Which of the dangerous calls the filter lets through.
 fn calls() -> String {
     let calls = sys::probe::dangerous_calls();
-    let open = calls.iter().filter(|(_, errno)| *errno != libc_eperm());
+    let open = calls.iter().filter(|(_, errno)| *errno != not_permitted());
     format!("through: {:?} of {}", open.collect::<Vec<_>>(), calls.len())
 }
 
-fn libc_eperm() -> i32 {
+fn not_permitted() -> i32 {
     rustix::io::Errno::PERM.raw_os_error()
 }
 
