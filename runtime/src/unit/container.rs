@@ -2,14 +2,21 @@
 //!
 //! It checks values and never the world: whether an image or a file exists shows at the start.
 
+mod read;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use read::{
+    capabilities, entrypoint, extend, map, millis, pids, push, reachable, reset_or_words, seconds,
+    service_restart, set, some, timeout,
+};
+
 use super::keys::{self, Support};
 use super::syntax::{self, Entry, Problem};
 use super::{Kind, Unit, UnitName, time, words};
-use crate::engine::options::{ContainerOptions, MountSource, PullPolicy, RestartPolicy, Seccomp};
+use crate::engine::options::{ContainerOptions, MountSource, PullPolicy, Seccomp};
 use crate::engine::values::{self, Mount, did_you_mean, nearest};
 
 const EXTENSIONS: [&str; 3] = ["container", "volume", "image"];
@@ -349,131 +356,6 @@ fn needed(image: String) -> Result<String, String> {
 /// A key that the table calls done and no arm handles: our own mistake, told instead of hidden.
 fn unhandled() -> String {
     "is not supported yet".into()
-}
-
-fn some(value: &str) -> Option<&str> {
-    (!value.is_empty()).then_some(value)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// systemd takes 0 for "no timeout" here.
-fn timeout(value: &str) -> Result<Option<Duration>, String> {
-    Ok(time::span(value)?.filter(|d| !d.is_zero()))
-}
-
-fn seconds(value: &str) -> Result<u64, String> {
-    let refusal = || format!("expected whole seconds, found '{value}'");
-    value.parse().map_err(|_| refusal())
-}
-
-fn pids(value: &str) -> Result<Option<u64>, String> {
-    match value {
-        "" => Ok(None),
-        "-1" | "0" => Ok(Some(0)),
-        text => match text.parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(format!("expected a number or -1, found '{text}'")),
-        },
-    }
-}
-
-/// A JSON array or plain words, as podman takes it.
-fn entrypoint(value: &str) -> Result<Vec<String>, String> {
-    if value.starts_with('[') {
-        return serde_json::from_str(value)
-            .map_err(|e| format!("expected a JSON array of strings: {e}"));
-    }
-    words::split(value)
-}
-
-fn service_restart(value: &str) -> Result<RestartPolicy, String> {
-    match value {
-        "" | "no" => Ok(RestartPolicy::No),
-        "always" => Ok(RestartPolicy::Always),
-        "on-failure" => Ok(RestartPolicy::OnFailure { max: None }),
-        other => Err(format!(
-            "expected no, always or on-failure, found '{other}'"
-        )),
-    }
-}
-
-/// A target that no boot reaches would keep a unit down without a word.
-fn reachable(names: &BTreeSet<String>) -> Result<(), String> {
-    let odd = names
-        .iter()
-        .find(|n| !n.ends_with(".service") && !super::BOOT.contains(&n.as_str()));
-    match odd {
-        None => Ok(()),
-        Some(name) => Err(format!(
-            "'{name}' is never reached here; write multi-user.target, default.target or a unit's name"
-        )),
-    }
-}
-
-fn set(into: &mut BTreeSet<String>, value: &str) -> Result<(), String> {
-    if value.is_empty() {
-        into.clear();
-    }
-    for word in words::split(value)? {
-        // Quadlet lets units name each other by file: web.container is web.service.
-        let name = match word.rsplit_once('.') {
-            Some((stem, "container")) => format!("{stem}.service"),
-            Some((stem, kind @ ("volume" | "image" | "network"))) => {
-                format!("{stem}-{kind}.service")
-            }
-            _ => word,
-        };
-        into.insert(name);
-    }
-    Ok(())
-}
-
-fn reset_or_words(list: &mut Vec<String>, value: &str) -> Result<Vec<String>, String> {
-    if value.is_empty() {
-        list.clear();
-    }
-    words::split(value)
-}
-
-fn push<T>(
-    list: &mut Vec<T>,
-    value: &str,
-    read: impl Fn(&str) -> Result<T, String>,
-) -> Result<(), String> {
-    extend(list, value, |v| read(v).map(|item| vec![item]))
-}
-
-fn extend<T>(
-    list: &mut Vec<T>,
-    value: &str,
-    read: impl Fn(&str) -> Result<Vec<T>, String>,
-) -> Result<(), String> {
-    if value.is_empty() {
-        list.clear();
-    } else {
-        list.extend(read(value)?);
-    }
-    Ok(())
-}
-
-fn map(into: &mut std::collections::BTreeMap<String, String>, value: &str) -> Result<(), String> {
-    if value.is_empty() {
-        into.clear();
-    }
-    for word in words::split(value)? {
-        into.extend([values::pair(&word)?]);
-    }
-    Ok(())
-}
-
-fn capabilities(list: &mut Vec<String>, value: &str) -> Result<(), String> {
-    for word in reset_or_words(list, value)? {
-        list.push(values::capability(&word)?);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

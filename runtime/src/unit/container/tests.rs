@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::options::{MountSource, NetworkMode};
+use crate::engine::options::{MountSource, NetworkMode, RestartPolicy};
 use crate::unit::keys::{SECTIONS, section_keys};
 
 fn read(text: &str) -> Result<Unit, Vec<Problem>> {

@@ -1,0 +1,138 @@
+//! Reads the values of single keys, and adds them to what stands there already.
+//!
+//! It knows no key; an empty value resets a list.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::engine::options::RestartPolicy;
+use crate::engine::values;
+use crate::unit::{time, words};
+
+pub fn some(value: &str) -> Option<&str> {
+    (!value.is_empty()).then_some(value)
+}
+
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// systemd takes 0 for "no timeout" here.
+pub fn timeout(value: &str) -> Result<Option<Duration>, String> {
+    Ok(time::span(value)?.filter(|d| !d.is_zero()))
+}
+
+pub fn seconds(value: &str) -> Result<u64, String> {
+    let refusal = || format!("expected whole seconds, found '{value}'");
+    value.parse().map_err(|_| refusal())
+}
+
+pub fn pids(value: &str) -> Result<Option<u64>, String> {
+    match value {
+        "" => Ok(None),
+        "-1" | "0" => Ok(Some(0)),
+        text => match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(format!("expected a number or -1, found '{text}'")),
+        },
+    }
+}
+
+/// A JSON array or plain words, as podman takes it.
+pub fn entrypoint(value: &str) -> Result<Vec<String>, String> {
+    if value.starts_with('[') {
+        return serde_json::from_str(value)
+            .map_err(|e| format!("expected a JSON array of strings: {e}"));
+    }
+    words::split(value)
+}
+
+pub fn service_restart(value: &str) -> Result<RestartPolicy, String> {
+    match value {
+        "" | "no" => Ok(RestartPolicy::No),
+        "always" => Ok(RestartPolicy::Always),
+        "on-failure" => Ok(RestartPolicy::OnFailure { max: None }),
+        other => Err(format!(
+            "expected no, always or on-failure, found '{other}'"
+        )),
+    }
+}
+
+/// A target that no boot reaches would keep a unit down without a word.
+pub fn reachable(names: &BTreeSet<String>) -> Result<(), String> {
+    let odd = names
+        .iter()
+        .find(|n| !n.ends_with(".service") && !crate::unit::BOOT.contains(&n.as_str()));
+    match odd {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "'{name}' is never reached here; write multi-user.target, default.target or a unit's name"
+        )),
+    }
+}
+
+pub fn set(into: &mut BTreeSet<String>, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        into.clear();
+    }
+    for word in words::split(value)? {
+        // Quadlet lets units name each other by file: web.container is web.service.
+        let name = match word.rsplit_once('.') {
+            Some((stem, "container")) => format!("{stem}.service"),
+            Some((stem, kind @ ("volume" | "image" | "network"))) => {
+                format!("{stem}-{kind}.service")
+            }
+            _ => word,
+        };
+        into.insert(name);
+    }
+    Ok(())
+}
+
+pub fn reset_or_words(list: &mut Vec<String>, value: &str) -> Result<Vec<String>, String> {
+    if value.is_empty() {
+        list.clear();
+    }
+    words::split(value)
+}
+
+pub fn push<T>(
+    list: &mut Vec<T>,
+    value: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<(), String> {
+    extend(list, value, |v| read(v).map(|item| vec![item]))
+}
+
+pub fn extend<T>(
+    list: &mut Vec<T>,
+    value: &str,
+    read: impl Fn(&str) -> Result<Vec<T>, String>,
+) -> Result<(), String> {
+    if value.is_empty() {
+        list.clear();
+    } else {
+        list.extend(read(value)?);
+    }
+    Ok(())
+}
+
+pub fn map(
+    into: &mut std::collections::BTreeMap<String, String>,
+    value: &str,
+) -> Result<(), String> {
+    if value.is_empty() {
+        into.clear();
+    }
+    for word in words::split(value)? {
+        into.extend([values::pair(&word)?]);
+    }
+    Ok(())
+}
+
+pub fn capabilities(list: &mut Vec<String>, value: &str) -> Result<(), String> {
+    for word in reset_or_words(list, value)? {
+        list.push(values::capability(&word)?);
+    }
+    Ok(())
+}
