@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Doing, Failure};
 
 /// All capabilities without `CAP_`, at the index that is their bit (capabilities(7)).
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

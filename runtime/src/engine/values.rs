@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use super::options::{
     MountSource, MountSpec, NetworkMode, PullPolicy, RestartPolicy, TmpfsSpec, Ulimit,
 };
+use crate::container::capabilities::NAMES;
 use crate::network::PortMapping;
 
 /// What is wrong with a value, as a sentence's end: `expected …, found …`.
@@ -269,56 +270,12 @@ pub fn ulimit(text: &str) -> Result<Ulimit, Refusal> {
 pub fn capability(text: &str) -> Result<String, Refusal> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    if name == "ALL" || CAPABILITIES.contains(&name) {
+    if name == "ALL" || NAMES.contains(&name) {
         return Ok(name.to_string());
     }
-    let near = nearest(name, CAPABILITIES.iter().copied());
+    let near = nearest(name, NAMES.iter().copied());
     Err(format!("unknown capability '{text}'{}", did_you_mean(near)))
 }
-
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// `NAME:ADDRESS` or `NAME=ADDRESS`.
 pub fn host_entry(text: &str) -> Result<(String, IpAddr), Refusal> {
