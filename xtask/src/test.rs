@@ -10,7 +10,10 @@ use std::process::Command;
 /// Test programs of `qemu-tests/tests` by area.
 const MACHINES: [(&str, &[&str]); 2] = [
     ("boot", &["boot", "image"]),
-    ("engine", &["fixtures", "engine", "pull", "isolation"]),
+    (
+        "engine",
+        &["fixtures", "engine", "pull", "isolation", "limits"],
+    ),
 ];
 
 /// Runs these areas.
