@@ -105,18 +105,18 @@ pub fn guid_bytes(text: &str) -> Option<[u8; 16]> {
     digits.next().is_none().then_some(bytes)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Result<u32, GptError> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Result<u32, GptError> {
     let part = bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
     part.map(u32::from_le_bytes).ok_or(GptError::Damaged)
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Result<u64, GptError> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Result<u64, GptError> {
     let part = bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
     part.map(u64::from_le_bytes).ok_or(GptError::Damaged)
 }
 
 /// CRC-32 (IEEE 802.3), bit by bit: 16 KiB are read once per boot, a table would weigh more.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);

@@ -8,8 +8,10 @@ pub mod gpt;
 pub mod identity;
 pub mod modules;
 pub mod mounts;
+pub mod repair;
 pub mod root;
 pub mod state;
+pub mod superblock;
 pub mod uevent;
 
 use crate::clock::{Moment, now};
@@ -19,6 +21,7 @@ use crate::service::cgroup::Cgroups;
 use crate::watchdog::Watchdog;
 use formats::paths;
 use formats::service::Service;
+use repair::Aids;
 use std::fs;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::Path;
@@ -71,13 +74,21 @@ pub fn boot(started: Moment) -> Booted {
     report.stage("modules", now());
     let mut watchdog = arm_watchdog(&mut report);
     let cgroups = prepare_cgroups(&mut report);
-    let problems = state::mount_state(uevents.as_ref(), patience());
-    for (name, text) in &problems {
+    let state = state::mount_state(
+        uevents.as_ref(),
+        patience(),
+        &mut Aids {
+            cgroups: cgroups.as_ref(),
+            alive: &mut || feed(&mut watchdog),
+            say: &|text| report.say(text),
+        },
+    );
+    for (name, text) in &state.problems {
         report.degrade(name, text);
     }
     report.stage("state", now());
     feed(&mut watchdog);
-    build_etc(&mut report, problems.is_empty());
+    build_etc(&mut report, state.kept);
     report.stage("etc", now());
     mounts::firmware();
     if bound.is_ok()

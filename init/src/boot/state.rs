@@ -1,13 +1,18 @@
-//! STATE on `/var`: waited for by event and bounded, mounted, or replaced by a bounded tmpfs.
+//! STATE on `/var`: waited for by event and bounded, repaired when it says that
+//! it needs it, mounted; or replaced by a bounded tmpfs.
 //!
-//! Nothing is ever formatted or repaired here: what cannot be mounted is named and left alone.
+//! Nothing is ever formatted: what cannot be mounted or repaired is named and left alone.
 
 use super::disks::find_state;
+use super::repair::{Aids, Pass, repair};
+use super::superblock::{Superblock, was_ours};
 use super::uevent::Uevents;
 use crate::clock::{Moment, now};
 use formats::paths::STATE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,35 +26,91 @@ const FLAGS: MountFlags = MountFlags::NOSUID
 /// A degraded state: its name and its text.
 pub type Problem = (&'static str, String);
 
+/// What became of STATE.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Degraded states.
+    pub problems: Vec<Problem>,
+    /// Whether `/var` is the disk's, so that it is there at the next boot too.
+    pub kept: bool,
+}
+
 /// Mounts STATE on `/var`. When that fails a tmpfs stands in, so that the host runs without memory of
 /// its past; the problems say so.
-pub fn mount_state(uevents: Option<&Uevents>, patience: Duration) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let device = wait(uevents, patience, &mut problems);
-    let mounted = device.is_some_and(|device| match mount_ext4(&device) {
-        Ok(()) => true,
-        Err(e) => {
-            let text = format!(
-                "mount {} on {STATE}: {e}; data is on the disk, untouched",
-                device.display()
-            );
-            problems.push(("state-unmountable", text));
-            false
-        }
-    });
-    if !mounted {
+pub fn mount_state(uevents: Option<&Uevents>, patience: Duration, aids: &mut Aids<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Some(device) = wait(uevents, patience, &mut outcome.problems) {
+        on_disk(&device, aids, &mut outcome);
+    }
+    if !outcome.kept {
         let tmpfs = mount(c"tmpfs", STATE, c"tmpfs", FLAGS, c"mode=0755,size=50%");
         if let Err(e) = tmpfs {
-            problems.push(("state-volatile", format!("mount a tmpfs on {STATE}: {e}")));
+            let text = format!("mount a tmpfs on {STATE}: {e}");
+            outcome.problems.push(("state-volatile", text));
         }
     }
-    problems
+    outcome
+}
+
+fn on_disk(device: &Path, aids: &mut Aids<'_>, outcome: &mut Outcome) {
+    match mount_or_repair(device, aids) {
+        Err(problem) => return outcome.problems.push(problem),
+        Ok(repaired) => outcome.problems.extend(repaired),
+    }
+    outcome.kept = true;
+}
+
+/// Mounts, after a repair if one is needed, which is then a problem to be shown.
+fn mount_or_repair(device: &Path, aids: &mut Aids<'_>) -> Result<Option<Problem>, Problem> {
+    let known = needs_repair(device);
+    let pass = match known {
+        Some(pass) => pass,
+        None => match mount_ext4(device) {
+            Ok(()) => return Ok(None),
+            Err(e) if is_damage(e) && Superblock::read(device).is_ok() => Pass::Safe,
+            Err(e) => return Err(unmountable(device, e)),
+        },
+    };
+    let said = repair(device, pass, aids).map_err(|text| {
+        let text = format!("{text}; data is on the disk, {STATE} is a tmpfs");
+        ("state-damaged", text)
+    })?;
+    match mount_ext4(device) {
+        Ok(()) => Ok(Some(("state-repaired", said))),
+        Err(e) => Err(unmountable(device, e)),
+    }
+}
+
+fn unmountable(device: &Path, error: Errno) -> Problem {
+    let device = device.display();
+    let hint = match error {
+        Errno::ACCESS | Errno::ROFS => " (is the disk read-only?)",
+        _ => "",
+    };
+    let text = format!("mount {device} on {STATE}: {error}{hint}; data is on the disk, untouched");
+    ("state-unmountable", text)
+}
+
+/// What the superblock itself asks for. One that was wiped has copies, which only `-y` uses.
+fn needs_repair(device: &Path) -> Option<Pass> {
+    match Superblock::read(device) {
+        Ok(superblock) => superblock.errors.then_some(Pass::Safe),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+            was_ours(device).unwrap_or(false).then_some(Pass::All)
+        }
+        Err(_) => None,
+    }
+}
+
+/// What mount(2) says of a file system that contradicts itself: `EFSCORRUPTED`, `EFSBADCRC`, or, for
+/// the superblock's own fields, `EINVAL`. An I/O error is none: e2fsck would take it for damage.
+fn is_damage(error: Errno) -> bool {
+    [Errno::UCLEAN, Errno::BADMSG, Errno::INVAL].contains(&error)
 }
 
 fn mount_ext4(device: &Path) -> rustix::io::Result<()> {
     mount(device, STATE, c"ext4", FLAGS, c"errors=remount-ro")
 }
-
 fn wait(
     uevents: Option<&Uevents>,
     patience: Duration,
