@@ -2,6 +2,7 @@
 //!
 //! Every `unsafe` of Skeg is in this crate. It decides nothing: no policy, no parsing, no logging.
 
+pub mod block;
 pub mod child;
 pub mod clone3;
 pub mod counting;

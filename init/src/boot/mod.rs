@@ -5,6 +5,7 @@
 pub mod disks;
 pub mod etc;
 pub mod gpt;
+pub mod growth;
 pub mod identity;
 pub mod modules;
 pub mod mounts;
@@ -85,6 +86,9 @@ pub fn boot(started: Moment) -> Booted {
     );
     for (name, text) in &state.problems {
         report.degrade(name, text);
+    }
+    if state.grown {
+        report.stage("state-grown", now());
     }
     report.stage("state", now());
     feed(&mut watchdog);

@@ -1,9 +1,10 @@
-//! STATE on `/var`: waited for by event and bounded, repaired when it says that
+//! STATE on `/var`: waited for by event and bounded, grown with its disk, repaired when it says that
 //! it needs it, mounted; or replaced by a bounded tmpfs.
 //!
 //! Nothing is ever formatted: what cannot be mounted or repaired is named and left alone.
 
 use super::disks::find_state;
+use super::growth;
 use super::repair::{Aids, Pass, repair};
 use super::superblock::{Superblock, was_ours};
 use super::uevent::Uevents;
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// Whether `/var` is the disk's, so that it is there at the next boot too.
     pub kept: bool,
+    /// Whether it is larger than it was.
+    pub grown: bool,
 }
 
 /// Mounts STATE on `/var`. When that fails a tmpfs stands in, so that the host runs without memory of
@@ -53,11 +56,19 @@ pub fn mount_state(uevents: Option<&Uevents>, patience: Duration, aids: &mut Aid
 }
 
 fn on_disk(device: &Path, aids: &mut Aids<'_>, outcome: &mut Outcome) {
+    let enlarged = growth::partition(device);
     match mount_or_repair(device, aids) {
         Err(problem) => return outcome.problems.push(problem),
         Ok(repaired) => outcome.problems.extend(repaired),
     }
     outcome.kept = true;
+    let filled = growth::file_system(device, Path::new(STATE), &mut *aids.alive);
+    for grown in [enlarged, filled] {
+        match grown {
+            Ok(grown) => outcome.grown |= grown,
+            Err(text) => outcome.problems.push(("state-ungrown", text)),
+        }
+    }
 }
 
 /// Mounts, after a repair if one is needed, which is then a problem to be shown.
