@@ -44,6 +44,8 @@ pub const ENGINE_STATE: &str = "/var/lib/skeg";
 pub const CONFIG: &str = "/var/lib/skeg-config/current";
 /// This host's id, made at its first boot; copied to `/etc/machine-id` at each.
 pub const MACHINE_ID: &str = "/var/lib/skeg-config/machine-id";
+/// The last time that PID 1 knew, in seconds since the epoch: the clock never starts below.
+pub const LAST_TIME: &str = "/var/lib/skeg-time";
 /// Quadlet units, from image and config together.
 pub const QUADLET: &str = "/etc/containers/systemd";
 

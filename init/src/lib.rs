@@ -7,6 +7,7 @@ pub mod boot;
 pub mod clock;
 pub mod console;
 pub mod degraded;
+pub mod floor;
 pub mod host;
 pub mod power;
 pub mod report;

@@ -17,6 +17,7 @@ pub mod uevent;
 
 use crate::clock::{Moment, now};
 use crate::console::Console;
+use crate::floor::Floor;
 use crate::report::Report;
 use crate::service::cgroup::Cgroups;
 use crate::watchdog::Watchdog;
@@ -42,6 +43,8 @@ pub struct Booted {
     pub cgroups: Option<Cgroups>,
     /// The image's services.
     pub services: Vec<Service>,
+    /// The clock's floor, and where the time is kept.
+    pub floor: Floor,
 }
 
 /// Boots. `started` is when PID 1 began to run.
@@ -69,6 +72,9 @@ pub fn boot(started: Moment) -> Booted {
         );
     }
     report.stage("mounts", now());
+    let os_release = fs::read_to_string(paths::OS_RELEASE).unwrap_or_default();
+    let mut floor = Floor::of_image(&os_release);
+    floor.raise();
     let uevents = Uevents::open().ok();
     let failed = modules::load(Path::new(paths::MODULE_LIST), Path::new(modules::FOLDER));
     degrade_list(&mut report, "modules-incomplete", &failed);
@@ -92,6 +98,13 @@ pub fn boot(started: Moment) -> Booted {
     }
     report.stage("state", now());
     feed(&mut watchdog);
+    if state.kept {
+        floor.keep_at(paths::LAST_TIME.into(), now());
+        floor.raise();
+    }
+    if let Some((name, text)) = floor.problem() {
+        report.degrade(name, &text);
+    }
     build_etc(&mut report, state.kept);
     report.stage("etc", now());
     mounts::firmware();
@@ -109,6 +122,7 @@ pub fn boot(started: Moment) -> Booted {
         uevents,
         cgroups,
         services,
+        floor,
     }
 }
 

@@ -3,7 +3,8 @@
 //! Each action is told on the console before it is done, so that a screen shows what is waited for.
 
 use super::Host;
-use crate::clock::Moment;
+use crate::clock::{Moment, epoch_ns};
+use crate::floor;
 use crate::power::finish::{Disks, finish, release_disks};
 use crate::power::plan::{Action, Event};
 use crate::service::supervisor;
@@ -78,7 +79,12 @@ impl Host {
     fn release_disks(&mut self, now: Moment) {
         self.report
             .say("shutting down: file systems are written back");
-        match sys::reap::run_in_copy(|| release_disks(&self.places.state)) {
+        let time = self.floor.to_keep(epoch_ns());
+        let work = || {
+            let _ = time.is_none_or(|(path, seconds)| floor::keep(&path, seconds));
+            release_disks(&self.places.state)
+        };
+        match sys::reap::run_in_copy(work) {
             Ok(pid) => self.disks = Some(pid),
             Err(e) => {
                 self.report.say(&format!("fork: {e}"));

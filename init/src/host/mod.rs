@@ -9,6 +9,7 @@ mod wiring;
 
 use crate::boot::{Booted, uevent::Uevents};
 use crate::clock::{Moment, now};
+use crate::floor::Floor;
 use crate::power::button::Buttons;
 use crate::power::plan::{self, Plan};
 use crate::report::{Report, publish_status};
@@ -84,6 +85,7 @@ pub struct Host {
     watchdog: Option<Watchdog>,
     plan: Plan,
     disks: Option<u32>,
+    floor: Floor,
     queue: VecDeque<Event>,
     effects: Vec<Effect>,
     settled: bool,
@@ -127,6 +129,7 @@ impl Host {
             watchdog: booted.watchdog,
             plan: Plan::default(),
             disks: None,
+            floor: booted.floor,
             queue: VecDeque::with_capacity(8 * services + 64),
             effects: Vec::with_capacity(8 * services + 16),
             settled: false,
@@ -187,6 +190,7 @@ impl Host {
         if let Some(watchdog) = self.watchdog.as_mut().filter(|w| now >= w.due()) {
             watchdog.feed(now);
         }
+        self.floor.tick(now);
         Ok(())
     }
 
@@ -275,6 +279,8 @@ impl Host {
             self.service_ended(service, ended);
         } else if self.disks == Some(pid) {
             self.disks_released(ended, now);
+        } else {
+            self.floor.ended(pid);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use init::boot::{Booted, read_services};
 use init::console::Console;
+use init::floor::Floor;
 use init::host::{Host, Places};
 use init::report::Report;
 use std::fs;
@@ -30,6 +31,7 @@ pub fn run_host(folder: &Path) -> ExitCode {
         uevents: None,
         cgroups: None,
         services,
+        floor: floor(folder),
     };
     let places = Places {
         control: folder.join("init.sock"),
@@ -40,6 +42,15 @@ pub fn run_host(folder: &Path) -> ExitCode {
         state: folder.join("no-state"),
     };
     Host::open(booted, places, 1).unwrap().run()
+}
+
+/// The time was kept a while ago, and is due again where the kernel has run for as long.
+fn floor(folder: &Path) -> Floor {
+    let seconds = init::clock::epoch_ns() / 1_000_000_000 - 100;
+    fs::write(folder.join("time"), seconds.to_string()).unwrap();
+    let mut floor = Floor::default();
+    floor.keep_at(folder.join("time"), Duration::ZERO);
+    floor
 }
 
 /// A running host.

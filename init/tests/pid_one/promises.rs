@@ -27,6 +27,7 @@ pub const ALL: &[Promise] = &[
     ("more_clients_than_places_wait_and_are_served", throng),
     ("a_stuck_service_delays_the_end_by_its_own_timeout", stuck),
     ("a_flood_of_notices_does_not_hold_up_the_host", flood),
+    ("the_time_is_kept_now_and_then_and_at_the_end", time),
     ("nothing_is_registered_once_the_end_has_begun", latecomer),
     ("a_wrong_service_file_degrades_and_the_others_run", invalid),
 ];
@@ -119,6 +120,27 @@ fn crowd() -> Outcome {
 fn throng() -> Outcome {
     let machine = Machine::start(&[("throng", "[Service]\nExecStart=@ROLE throng\n")]);
     machine.await_role("throng")
+}
+
+fn time() -> Outcome {
+    let recent = |machine: &Machine| {
+        let kept: u64 = machine.read("time").trim().parse().unwrap_or(0);
+        kept + 50 > init::clock::epoch_ns() / 1_000_000_000
+    };
+    // Its end is the event on which the host looks at the clock, since there is no watchdog here.
+    let brief = "[Service]\nExecStart=/bin/sh -c 'sleep 0.1'\n";
+    let reboot = "[Service]\nExecStart=@ROLE reboot\n";
+    let mut machine = Machine::start(&[("brief", brief), ("reboot", reboot)]);
+    machine.await_text("boot.json", "service:reboot")?;
+    if init::clock::now() > init::floor::PERIOD {
+        // It is written by a copy, and as a whole.
+        machine.await_text("time", "\n")?;
+        expect(&machine, recent(&machine), "an old time was kept")?;
+    }
+    fs::remove_file(machine.path("time")).map_err(|e| e.to_string())?;
+    fs::write(machine.path("go"), "").map_err(|e| e.to_string())?;
+    machine.await_end()?;
+    expect(&machine, recent(&machine), "the end was not kept")
 }
 
 fn stuck() -> Outcome {
