@@ -29,6 +29,8 @@ pub const SERVICE_LOGS: &str = "/run/skeg/log";
 pub const SERVICES: &str = "/usr/lib/skeg/services";
 /// Kernel modules to load at boot: paths below `/usr/lib/modules`, one a line, each after its needs.
 pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
+/// Modules that are loaded only where the machine has nothing better: no hardware watchdog.
+pub const SPARE_MODULE_LIST: &str = "/usr/lib/skeg/modules.spare";
 /// Debian's static e2fsck, for a STATE whose superblock reports errors.
 pub const E2FSCK: &str = "/usr/lib/skeg/e2fsck";
 /// What this image is, in os-release(5) format.

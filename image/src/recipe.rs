@@ -69,6 +69,8 @@ pub struct Profile {
     pub directories: Vec<Directory>,
     /// Kernel modules to pack and load, dependencies added.
     pub modules: Vec<String>,
+    /// Kernel modules to pack, and to load only where the machine has nothing better.
+    pub spare_modules: Vec<String>,
     /// Whether modules keep Debian's signatures.
     pub module_signatures: Signatures,
     /// Symbolic links to make.
@@ -205,6 +207,8 @@ mod tests {
             recipe.resolve("test").unwrap(),
         );
         assert!(std::ptr::eq(vm.base.1, test.base.1));
+        let listed = |name: &String| vm.base.1.modules.contains(name);
+        assert!(!vm.base.1.spare_modules.iter().any(listed), "loaded always");
         assert!(vm.segment.is_none());
         assert!(test.segment.is_some());
         assert_eq!(vm.segment_services, ["agent"]);

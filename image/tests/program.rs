@@ -54,14 +54,9 @@ impl Bench {
     fn kernel(&self, package: &str) {
         let modules = format!("{package}/usr/lib/modules/{KERNEL}");
         let recipe = fs::read_to_string(self.path("recipe/recipe.toml")).unwrap();
-        let list = recipe
-            .split("modules = [")
-            .nth(1)
-            .unwrap()
-            .split(']')
-            .next()
-            .unwrap();
-        for name in list.split('"').skip(1).step_by(2) {
+        let lists = recipe.split("modules = [").skip(1);
+        let lists = lists.map(|rest| rest.split(']').next().unwrap());
+        for name in lists.flat_map(|list| list.split('"').skip(1).step_by(2)) {
             let path = format!("{modules}/kernel/{name}.ko");
             self.put(&path, &module("depends=base-mod\0"));
         }
@@ -249,6 +244,18 @@ fn modules_are_listed_after_what_they_depend_on() {
     let initrd = String::from_utf8_lossy(&initrd).into_owned();
     let list = format!("{KERNEL}/kernel/base-mod.ko\n{KERNEL}/kernel/virtio_blk.ko\n");
     assert!(initrd.contains(&list));
+}
+
+#[test]
+fn a_spare_module_is_packed_and_stands_in_a_list_of_its_own() {
+    let bench = Bench::new();
+    bench.build("vm");
+    let initrd = fs::read(bench.path("vm/initrd.cpio")).unwrap();
+    let initrd = String::from_utf8_lossy(&initrd).into_owned();
+    // Between a file's name and its content there is nothing but zeroes.
+    let list = format!("usr/lib/skeg/modules.spare{KERNEL}/kernel/softdog.ko\n");
+    assert!(initrd.replace('\0', "").contains(&list));
+    assert!(!initrd.contains(&format!("{KERNEL}/kernel/softdog.ko\n{KERNEL}")));
 }
 
 #[test]

@@ -48,8 +48,14 @@ impl Work<'_> {
         })?;
         let wanted: Vec<_> = profile.modules.iter().map(String::as_str).collect();
         let modules = self.kernel.modules(&wanted)?;
-        put_module_list(&mut tree, &modules)?;
-        for module in &modules {
+        put_module_list(&mut tree, paths::MODULE_LIST, &modules)?;
+        let spare = profile.spare_modules.iter().map(String::as_str);
+        let mut spare = self
+            .kernel
+            .modules(&wanted.iter().copied().chain(spare).collect::<Vec<_>>())?;
+        spare.retain(|module| !modules.contains(module));
+        put_module_list(&mut tree, paths::SPARE_MODULE_LIST, &spare)?;
+        for module in modules.iter().chain(&spare) {
             self.put_module(&mut tree, module)?;
         }
         tree.file(
@@ -84,7 +90,7 @@ impl Work<'_> {
             let all = self
                 .kernel
                 .modules(&base.into_iter().chain(more).collect::<Vec<_>>())?;
-            put_module_list(&mut tree, &all)?;
+            put_module_list(&mut tree, paths::MODULE_LIST, &all)?;
             for module in all.iter().filter(|module| !known.contains(module)) {
                 self.put_module(&mut tree, module)?;
             }
@@ -172,12 +178,12 @@ impl Work<'_> {
     }
 }
 
-fn put_module_list(tree: &mut Tree, modules: &[Module]) -> Result<(), TreeError> {
+fn put_module_list(tree: &mut Tree, path: &str, modules: &[Module]) -> Result<(), TreeError> {
     let text: String = modules
         .iter()
         .map(|module| format!("{}\n", module.path))
         .collect();
-    tree.file(paths::MODULE_LIST, 0o644, text.into_bytes())
+    tree.file(path, 0o644, text.into_bytes())
 }
 
 /// Packs a folder of the recipe; modes are fixed, whatever the checkout's umask was.

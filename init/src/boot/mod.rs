@@ -6,6 +6,7 @@ pub mod disks;
 pub mod etc;
 pub mod gpt;
 pub mod growth;
+pub mod guard;
 pub mod identity;
 pub mod modules;
 pub mod mounts;
@@ -79,7 +80,7 @@ pub fn boot(started: Moment) -> Booted {
     let failed = modules::load(Path::new(paths::MODULE_LIST), Path::new(modules::FOLDER));
     degrade_list(&mut report, "modules-incomplete", &failed);
     report.stage("modules", now());
-    let mut watchdog = arm_watchdog(&mut report);
+    let mut watchdog = guard::arm(&mut report);
     let cgroups = prepare_cgroups(&mut report);
     let state = state::mount_state(
         uevents.as_ref(),
@@ -151,24 +152,6 @@ fn degrade_list(report: &mut Report, name: &str, failed: &[String]) {
 fn feed(watchdog: &mut Option<Watchdog>) {
     if let Some(watchdog) = watchdog {
         watchdog.feed(now());
-    }
-}
-
-fn arm_watchdog(report: &mut Report) -> Option<Watchdog> {
-    match Watchdog::arm(Path::new("/dev/watchdog0"), now()) {
-        Ok(watchdog) => {
-            report.say(&format!(
-                "watchdog: resets after {} s",
-                watchdog.timeout().as_secs()
-            ));
-            report.stage("watchdog", now());
-            Some(watchdog)
-        }
-        Err(e) => {
-            let text = format!("open /dev/watchdog0: {e}; a hang of this machine will last");
-            report.degrade("watchdog-missing", &text);
-            None
-        }
     }
 }
 

@@ -24,11 +24,21 @@ pub fn load(list: &Path, folder: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Removes the files of a list that is not needed on this machine.
+pub fn discard(list: &Path, folder: &Path) {
+    let text = fs::read_to_string(list).unwrap_or_default();
+    for entry in entries(&text).filter(|entry| is_below(entry)) {
+        let _ = fs::remove_file(folder.join(entry));
+    }
+}
+
+fn is_below(entry: &str) -> bool {
+    let mut components = Path::new(entry).components();
+    components.all(|c| matches!(c, Component::Normal(_)))
+}
+
 fn one(folder: &Path, entry: &str) -> Result<(), String> {
-    let inside = Path::new(entry)
-        .components()
-        .all(|c| matches!(c, Component::Normal(_)));
-    if !inside {
+    if !is_below(entry) {
         return Err(format!("{entry}: expected a path below {FOLDER}"));
     }
     let path = folder.join(entry);
@@ -69,5 +79,16 @@ mod tests {
         assert!(failed[0].contains("6.12/a.ko"), "{}", failed[0]);
         assert!(failed[1].contains("expected a path"), "{}", failed[1]);
         assert_eq!(load(Path::new("/nonexistent"), folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_needed_is_removed_and_nothing_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, list) = (folder.path().join("modules"), folder.path().join("list"));
+        fs::create_dir(&inside).unwrap();
+        fs::write(inside.join("a.ko"), "").unwrap();
+        fs::write(&list, "a.ko\n../list\n").unwrap();
+        discard(&list, &inside);
+        assert!(!inside.join("a.ko").exists() && list.exists());
     }
 }
