@@ -56,6 +56,8 @@ pub struct Parts {
     pub agent: Option<PathBuf>,
     /// Whether the machine has a watchdog that resets it.
     pub watchdog: bool,
+    /// What its clock says at power-on, if not this host's time.
+    pub clock: Option<String>,
 }
 
 /// The arguments, without QEMU's own name.
@@ -94,6 +96,9 @@ pub fn arguments(parts: &Parts) -> Vec<OsString> {
     if parts.watchdog {
         line.option("-device", "i6300esb");
         line.option("-action", "watchdog=reset");
+    }
+    if let Some(clock) = &parts.clock {
+        line.option("-rtc", format!("base={clock}"));
     }
     load(&mut line, &parts.load);
     line.0
@@ -200,6 +205,7 @@ mod tests {
             qmp: "/qmp".into(),
             agent: None,
             watchdog: false,
+            clock: None,
         }
     }
 

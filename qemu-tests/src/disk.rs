@@ -109,6 +109,81 @@ impl Disk {
         &self.path
     }
 
+    /// Makes the disk larger, as a hypervisor does: behind the partition table's back.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn enlarge(&self, bytes: u64) -> Result<()> {
+        let file = File::options().write(true).open(&self.path);
+        file.and_then(|file| file.set_len(bytes))
+            .with_context(|| format!("enlarge {}", self.path.display()))
+    }
+
+    /// Bytes of the disk itself, e.g. of its partition tables.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn read(&self, at: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let file =
+            File::open(&self.path).with_context(|| format!("open {}", self.path.display()))?;
+        file.read_exact_at(&mut bytes, at)
+            .context("read the disk")?;
+        Ok(bytes)
+    }
+
+    /// Overwrites the disk at an offset, in a machine that is off.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let file = File::options().write(true).open(&self.path);
+        let file = file.with_context(|| format!("open {}", self.path.display()))?;
+        file.write_all_at(bytes, at).context("write to the disk")
+    }
+
+    /// Overwrites STATE at an offset, in a machine that is off.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn spoil_state(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.write(self.state()?.start + at, bytes)
+    }
+
+    /// Reads STATE at an offset.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn read_state(&self, at: u64, length: usize) -> Result<Vec<u8>> {
+        self.read(self.state()?.start + at, length)
+    }
+
+    /// STATE's length in bytes, as the partition table at the disk's start says.
+    ///
+    /// # Errors
+    /// There is no STATE.
+    pub fn state_length(&self) -> Result<u64> {
+        Ok(self.state()?.length)
+    }
+
+    /// Gives a request to debugfs, e.g. `cat lib/skeg-time`; it may write.
+    ///
+    /// # Errors
+    /// debugfs cannot be run. What it complains of is no error to it.
+    pub fn debugfs(&self, request: &str) -> Result<String> {
+        let state = format!("{}?offset={}", self.path.display(), self.state()?.start);
+        let output = command("debugfs")
+            .args(["-w", "-R", request, &state])
+            .output()
+            .context("run debugfs")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn state(&self) -> Result<Partition> {
+        let partitions = partitions(&self.path)?;
+        partitions.get(1).copied().context("no second partition")
+    }
+
     /// Lets e2fsck and fsck.vfat look, without repair, at the partitions of a machine that is off.
     ///
     /// # Errors
@@ -151,13 +226,8 @@ fn make(uki: &Path, config: &Path, out: &Path) -> Result<()> {
 
 /// A check that must end with exit code 0: clean, nothing to repair.
 fn tool(name: &str, arguments: &[&str]) -> Result<()> {
-    let path = format!(
-        "{}:/usr/sbin:/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let output = Command::new(name)
+    let output = command(name)
         .args(arguments)
-        .env("PATH", path)
         .output()
         .with_context(|| format!("run {name}"))?;
     if !output.status.success() {
@@ -169,6 +239,14 @@ fn tool(name: &str, arguments: &[&str]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// A tool that may be in one of root's folders.
+fn command(name: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(name);
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
 }
 
 /// Where a partition lies, in bytes.

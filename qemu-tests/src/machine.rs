@@ -40,6 +40,7 @@ pub struct Machine<'a> {
     fixed_ports: Vec<(u16, u16)>,
     memory: u32,
     watchdog: bool,
+    clock: Option<String>,
     extra: String,
 }
 
@@ -54,6 +55,7 @@ impl<'a> Machine<'a> {
             fixed_ports: Vec::new(),
             memory: 512,
             watchdog: false,
+            clock: None,
             extra: String::new(),
         }
     }
@@ -93,6 +95,13 @@ impl<'a> Machine<'a> {
         self
     }
 
+    /// What the machine's clock says at power-on, e.g. `1970-01-01T00:00:00`; this host's time else.
+    #[must_use]
+    pub fn clock(mut self, date: &str) -> Self {
+        self.clock = Some(date.to_owned());
+        self
+    }
+
     /// Adds to the kernel's command line; only a direct boot has one to add to.
     #[must_use]
     pub fn kernel_option(mut self, option: &str) -> Self {
@@ -123,6 +132,7 @@ impl<'a> Machine<'a> {
             qmp: sockets.path("qmp"),
             agent: self.image.has_agent().then(|| sockets.path("agent")),
             watchdog: self.watchdog,
+            clock: self.clock.clone(),
         };
         let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;
         let console = Console::new(sockets.accept("console", &mut qemu)?, &file("console"))?;
