@@ -23,6 +23,18 @@ pub enum RegistryError {
         /// What happened.
         message: String,
     },
+    /// A connection that broke in the middle of a blob.
+    #[error("{place}: ended after {got} of {expected} bytes: {message}")]
+    Cut {
+        /// Host and port.
+        place: String,
+        /// Bytes that are there.
+        got: u64,
+        /// Bytes in all.
+        expected: u64,
+        /// What happened.
+        message: String,
+    },
     /// Nothing came for too long.
     #[error("{place}: no answer for {} s", .after.as_secs())]
     Stalled {
@@ -79,7 +91,10 @@ impl RegistryError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Resolve { .. } | Self::Transport { .. } | Self::Stalled { .. } => true,
+            Self::Resolve { .. }
+            | Self::Transport { .. }
+            | Self::Cut { .. }
+            | Self::Stalled { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502..=504),
             _ => false,
         }

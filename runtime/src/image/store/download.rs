@@ -143,7 +143,10 @@ impl Download<'_> {
             progress(part.length);
             match end {
                 None => {}
-                Some(Err(error)) => return Ok((part, Err(error.into()))),
+                Some(Err(error)) => {
+                    let error = cut(error, part.length, size);
+                    return Ok((part, Err(error.into())));
+                }
                 Some(Ok(())) => {
                     let end = self.judge_end(&blob, part.length);
                     return Ok((part, end));
@@ -193,10 +196,11 @@ impl Download<'_> {
                 more: false,
             });
         }
-        let message = format!("connection closed after {got} of {expected} bytes");
-        Err(RegistryError::Transport {
+        Err(RegistryError::Cut {
             place: blob.place().to_owned(),
-            message,
+            got,
+            expected,
+            message: "the connection was closed".to_owned(),
         }
         .into())
     }
@@ -259,6 +263,19 @@ impl Part {
     }
 }
 
+/// A connection that breaks within a blob did reach the registry: what counts is how far it came.
+fn cut(error: RegistryError, got: u64, expected: u64) -> RegistryError {
+    match error {
+        RegistryError::Transport { place, message } => RegistryError::Cut {
+            place,
+            got,
+            expected,
+            message,
+        },
+        other => other,
+    }
+}
+
 /// Runs file work off the runtime's thread.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -266,4 +283,23 @@ pub async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_layer_is_told_by_how_far_it_came_and_tried_again() {
+        let broken = RegistryError::Transport {
+            place: "registry.test".into(),
+            message: "end of file before message length reached".into(),
+        };
+        let error = cut(broken, 12, 40);
+        assert_eq!(
+            error.to_string(),
+            "registry.test: ended after 12 of 40 bytes: end of file before message length reached"
+        );
+        assert!(error.is_transient());
+    }
 }
