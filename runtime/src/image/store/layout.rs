@@ -125,11 +125,7 @@ impl Layout {
         let folder = std::fs::File::open(made)?;
         rustix::fs::syncfs(&folder)?;
         let to = self.layer(id);
-        match sys::durable::rename(made, &to) {
-            // Somebody else was faster with the very same content.
-            Err(_) if to.join("layer.json").exists() => remove_tree(made),
-            done => done,
-        }
+        keep(made, &to, sys::durable::rename(made, &to))
     }
 
     /// Removes a layer: first its name, so that it is never half there.
@@ -206,4 +202,40 @@ fn set_private(root: &Path) -> io::Result<()> {
 
 fn named(e: io::Error, operation: &str, path: &Path) -> io::Error {
     io::Error::new(e.kind(), format!("{operation} {}: {e}", path.display()))
+}
+
+/// Judges the rename that gave a layer its name.
+fn keep(made: &Path, to: &Path, renamed: io::Result<()>) -> io::Result<()> {
+    match renamed {
+        // Somebody else was faster with the very same content.
+        Err(_) if made.exists() && to.join("layer.json").exists() => remove_tree(made),
+        // It has its name, but a power cut may take it: taken back, so that nobody builds on it.
+        Err(error) if !made.exists() => {
+            std::fs::rename(to, made)?;
+            Err(error)
+        }
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_whose_name_may_not_last_is_not_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let (made, to) = (root.path().join("made"), root.path().join("layer"));
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(to.join("layer.json"), "{}").unwrap();
+        // The rename was done, the flush after it was not.
+        let failed = keep(&made, &to, Err(io::Error::other("flush")));
+        assert_eq!(failed.unwrap_err().to_string(), "flush");
+        assert!(!to.exists() && made.exists());
+        // Here another one holds the name.
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(to.join("layer.json"), "{}").unwrap();
+        keep(&made, &to, Err(io::Error::other("not empty"))).unwrap();
+        assert!(to.exists() && !made.exists());
+    }
 }
