@@ -2,19 +2,22 @@
 //!
 //! Everything is below `/v1` of this program's own; another API can be merged into the same router.
 
+mod asked;
 mod containers;
 mod streams;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::sync::mpsc;
+
+use asked::Query;
 
 use super::Engine;
 use super::api::{EngineStatus, ImageSummary, Told, UnitSummary, VolumeSummary};
@@ -84,6 +87,7 @@ async fn list_units(Shared(engine): Arced) -> Json<Vec<UnitSummary>> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct PullQuery {
     reference: String,
 }
@@ -135,6 +139,7 @@ async fn images(Shared(engine): Arced) -> Json<Vec<ImageSummary>> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NameQuery {
     name: String,
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::asked::{Query, Sent};
 use super::{Answer, Arced, ndjson};
 use crate::engine::api::{Created, Summary, Told, Waited};
 use crate::engine::container::Container;
@@ -19,6 +20,7 @@ use crate::engine::record::{Phase, StoppedBy};
 use crate::engine::{session, units};
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     #[serde(default)]
     all: bool,
@@ -75,7 +77,7 @@ pub(super) async fn inspect(
 
 pub(super) async fn create_container(
     Shared(engine): Arced,
-    Json(options): Json<ContainerOptions>,
+    Sent(options): Sent<ContainerOptions>,
 ) -> Response {
     let (told, lines) = mpsc::channel(64);
     tokio::spawn(async move {
@@ -127,6 +129,7 @@ pub(super) async fn start_one(container: &Container) -> Result<(), Error> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct StopQuery {
     timeout: Option<u64>,
 }
@@ -165,6 +168,7 @@ pub(super) async fn restart(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct KillQuery {
     signal: i32,
 }
@@ -189,6 +193,7 @@ pub(super) async fn kill(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RemoveQuery {
     #[serde(default)]
     force: bool,

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::Arced;
+use super::asked::Query;
 use crate::engine::api::{ExecOptions, frame};
 use crate::engine::container::Container;
 use crate::engine::error::Error;
@@ -20,6 +21,7 @@ use crate::engine::record::Phase;
 use crate::engine::{exec, session};
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AttachQuery {
     #[serde(default)]
     stdin: bool,
@@ -90,6 +92,7 @@ fn switching() -> Response {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     #[serde(default)]
     follow: bool,
