@@ -125,7 +125,8 @@ pub(super) async fn tell_lines(
     let mut reader = Reader::new(container.log.folder());
     let mut lines = Lines::default();
     let since = query.since.unwrap_or(0).saturating_mul(1_000_000_000);
-    let mut tail = query.tail.map(Tail::new);
+    let mut tail = None;
+    let mut is_first = true;
     loop {
         bell.mark_unchanged();
         let up = {
@@ -134,6 +135,14 @@ pub(super) async fn tell_lines(
                 || state.phase == Phase::Restarting
         };
         let going_on = query.follow && up;
+        if std::mem::take(&mut is_first)
+            && let Some(limit) = query.tail
+        {
+            match measure(container, since, limit, going_on).await {
+                Ok(measured) => tail = Some(measured),
+                Err(e) => return tracing::error!("read the log of {}: {e}", container.config.name),
+            }
+        }
         loop {
             let chunk = match reader.next_chunk() {
                 Ok(Some(chunk)) => chunk,
@@ -143,29 +152,20 @@ pub(super) async fn tell_lines(
             let mut whole = Vec::new();
             lines.push(&chunk, &mut whole);
             whole.retain(|l| l.time_ns >= since);
-            match &mut tail {
-                Some(tail) => tail.extend(whole),
-                None => {
-                    if !send(&to, whole).await {
-                        return;
-                    }
-                }
+            if let Some(tail) = &mut tail {
+                tail.filter(&mut whole);
+            }
+            if !send(&to, whole).await {
+                return;
             }
         }
         if !going_on {
             let mut rest = Vec::new();
             lines.finish(&mut rest);
             if let Some(tail) = &mut tail {
-                tail.extend(std::mem::take(&mut rest));
+                tail.filter(&mut rest);
             }
-            let kept = tail.take().map(Tail::into_lines).unwrap_or_default();
-            send(&to, kept).await;
             send(&to, rest).await;
-            return;
-        }
-        if let Some(tail) = tail.take()
-            && !send(&to, tail.into_lines()).await
-        {
             return;
         }
         tokio::select! {
@@ -174,6 +174,19 @@ pub(super) async fn tell_lines(
             () = to.closed() => return,
         }
     }
+}
+
+/// Counts off the runtime's thread: a log may be long.
+async fn measure(
+    container: &Container,
+    since_ns: u64,
+    limit: u64,
+    follow: bool,
+) -> std::io::Result<Tail> {
+    let folder = container.log.folder().to_path_buf();
+    tokio::task::spawn_blocking(move || Tail::measure(&folder, since_ns, limit, follow))
+        .await
+        .map_err(std::io::Error::other)?
 }
 
 pub(super) async fn send(

@@ -2,10 +2,11 @@
 //!
 //! A line has the time of its first byte. One that is too long is cut.
 
-use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 
 use super::Stream;
-use super::read::Chunk;
+use super::read::{Chunk, Reader};
 
 /// No line is longer.
 const LONGEST: usize = 64 << 10;
@@ -47,35 +48,52 @@ impl Lines {
     }
 }
 
-/// The last `limit` of what it is given.
+/// Lets the last lines of a log through. It counts them first, and holds none.
 #[derive(Debug)]
 pub struct Tail {
-    limit: usize,
-    kept: VecDeque<Chunk>,
+    skip: u64,
+    take: Option<u64>,
 }
 
 impl Tail {
-    /// Keeps so many.
-    pub fn new(limit: u64) -> Self {
-        Self {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            kept: VecDeque::new(),
+    /// Counts the lines of `folder` from `since_ns` on, to let the last `limit` through; and what comes
+    /// after them, when the log is followed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn measure(folder: &Path, since_ns: u64, limit: u64, follow: bool) -> io::Result<Self> {
+        let mut reader = Reader::new(folder);
+        let (mut lines, mut count) = (Lines::default(), 0);
+        let mut whole = Vec::new();
+        while let Some(chunk) = reader.next_chunk()? {
+            lines.push(&chunk, &mut whole);
+            count += whole.drain(..).filter(|l| l.time_ns >= since_ns).count() as u64;
         }
+        if !follow {
+            lines.finish(&mut whole);
+            count += whole.len() as u64;
+        }
+        Ok(Self {
+            skip: count.saturating_sub(limit),
+            take: (!follow).then_some(limit.min(count)),
+        })
     }
 
-    /// What was kept.
-    pub fn into_lines(self) -> VecDeque<Chunk> {
-        self.kept
-    }
-}
-
-impl Extend<Chunk> for Tail {
-    fn extend<T: IntoIterator<Item = Chunk>>(&mut self, lines: T) {
-        for line in lines {
-            self.kept.push_back(line);
-            while self.kept.len() > self.limit {
-                self.kept.pop_front();
+    /// Leaves of `lines`, which come next, those that are wanted.
+    pub fn filter(&mut self, lines: &mut Vec<Chunk>) {
+        lines.retain(|_| {
+            if self.skip > 0 {
+                self.skip -= 1;
+                return false;
             }
-        }
+            match &mut self.take {
+                None => true,
+                Some(0) => false,
+                Some(left) => {
+                    *left -= 1;
+                    true
+                }
+            }
+        });
     }
 }

@@ -119,19 +119,19 @@ fn lines_of_two_streams_do_not_mix_and_the_last_may_lack_its_end() {
         bytes: text.into(),
     };
     let mut lines = Lines::default();
-    let mut tail = Tail::new(3);
+    let mut tail = Vec::new();
     lines.push(&chunk(Stream::Stdout, "gone\nhel", 1), &mut tail);
     lines.push(&chunk(Stream::Stderr, "err\n", 2), &mut tail);
     lines.push(&chunk(Stream::Stdout, "lo\nend", 3), &mut tail);
     lines.finish(&mut tail);
     let seen: Vec<_> = tail
-        .into_lines()
         .into_iter()
         .map(|c| (c.time_ns, String::from_utf8(c.bytes).unwrap()))
         .collect();
     assert_eq!(
         seen,
         [
+            (1, "gone\n".into()),
             (2, "err\n".into()),
             (1, "hello\n".into()),
             (3, "end".into())
@@ -230,4 +230,35 @@ fn a_reader_that_was_overtaken_says_so_once_and_one_that_kept_up_does_not() {
     fill(&mut writer, 10);
     assert_eq!(gaps(&mut reader), 1);
     assert_eq!(gaps(&mut reader), 0);
+}
+
+#[test]
+fn a_tail_is_found_by_counting_and_passes_what_comes_after_only_when_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path()).unwrap();
+    put(&mut writer, Stream::Stdout, b"1\n2\n3\nopen", 5);
+    let passed = |since, limit, follow| {
+        let mut tail = Tail::measure(folder.path(), since, limit, follow).unwrap();
+        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        for chunk in all(folder.path()) {
+            lines.push(&chunk, &mut out);
+        }
+        lines.finish(&mut out);
+        out.push(Chunk {
+            stream: Stream::Stdout,
+            time_ns: 9,
+            bytes: b"later".into(),
+        });
+        out.retain(|l| l.time_ns >= since);
+        tail.filter(&mut out);
+        let texts = out.into_iter().map(|l| String::from_utf8(l.bytes).unwrap());
+        texts.collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(passed(0, 2, false), "3\n|open");
+    assert_eq!(passed(0, u64::MAX, false), "1\n|2\n|3\n|open");
+    assert_eq!(passed(0, 0, false), "");
+    assert_eq!(passed(0, 1, true), "3\n|open|later");
+    assert_eq!(passed(0, 0, true), "open|later");
+    // Nothing of what it has counted is kept.
+    assert!(!std::mem::needs_drop::<Tail>());
 }
