@@ -267,7 +267,7 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
         if start {
             starts.push(container);
         } else if is_left_over(&container) {
-            // Its end was cut between the exit and the removal, or the host went down.
+            // Its end or its removal was cut, or the host went down.
             tokio::spawn(async move { units::remove(&container).await });
         }
     }
@@ -355,12 +355,14 @@ fn after_start(config: &Config, mut state: State, held: bool, boot: bool) -> (St
         && machine::starts_at_boot(&state, config.options.restart, was_up || was_cut);
     let by_engine = state.stopped_by == Some(StoppedBy::Shutdown);
     let start = if boot || by_engine { at_boot } else { was_cut };
+    let start = start && !state.removing;
     (state, start)
 }
 
-/// Whether a container that removes itself has ended without having done so.
+/// Whether a removal was cut, or a container that removes itself has ended without having done so.
 fn is_left_over(container: &container::Container) -> bool {
-    container.config.options.auto_remove && container.state().phase == Phase::Exited
+    let state = container.state();
+    state.removing || container.config.options.auto_remove && state.phase == Phase::Exited
 }
 
 /// Hands exits to their containers; a connection that is gone is made anew.

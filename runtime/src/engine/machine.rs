@@ -167,7 +167,11 @@ impl Machine {
     }
 
     fn start(&mut self, keen: bool) -> Vec<Effect> {
-        if self.removing || self.state.phase.is_up() || self.state.phase == Phase::Starting {
+        if self.removing
+            || self.state.removing
+            || self.state.phase.is_up()
+            || self.state.phase == Phase::Starting
+        {
             return Vec::new();
         }
         self.keen = keen;
@@ -249,7 +253,7 @@ impl Machine {
     }
 
     fn wants_restart(&self, failed: bool) -> bool {
-        if self.state.stopped_by.is_some() {
+        if self.state.stopped_by.is_some() || self.state.removing {
             return false;
         }
         match self.rules.restart {
@@ -314,16 +318,18 @@ impl Machine {
         if std::mem::replace(&mut self.removing, true) {
             return Vec::new();
         }
+        // Durable first: an engine that dies in between must not bring it back.
+        self.state.removing = true;
         match self.state.phase {
             Phase::Running | Phase::Stopping => {
                 self.alarm = Some(now + KILL_AGAIN);
-                vec![Effect::KillAll]
+                vec![Effect::Persist, Effect::KillAll]
             }
-            Phase::Starting => Vec::new(),
+            Phase::Starting => vec![Effect::Persist],
             Phase::Created | Phase::Exited | Phase::Restarting => {
                 self.alarm = None;
                 self.state.phase = Phase::Exited;
-                vec![Effect::Remove]
+                vec![Effect::Persist, Effect::Remove]
             }
         }
     }
@@ -355,6 +361,9 @@ fn due(now: Duration, pause: Duration) -> Duration {
 /// Whether a container that does not run is started when the host has booted.
 pub fn starts_at_boot(state: &State, restart: RestartPolicy, was_up: bool) -> bool {
     let by_user = state.stopped_by == Some(StoppedBy::User);
+    if state.removing {
+        return false;
+    }
     match restart {
         RestartPolicy::No => false,
         RestartPolicy::OnFailure { .. } => was_up && !by_user,

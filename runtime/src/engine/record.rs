@@ -116,6 +116,9 @@ pub struct State {
     pub stopped_by: Option<StoppedBy>,
     /// Its place on the bridge.
     pub network: Option<Attachment>,
+    /// Its removal has begun: it is never started again.
+    #[serde(default)]
+    pub removing: bool,
 }
 
 /// A process, told apart from later ones of the same id.

@@ -140,13 +140,32 @@ fn a_start_by_hand_that_fails_is_not_tried_again_and_a_unit_is() {
 #[test]
 fn removal_kills_what_runs_and_auto_removal_waits_for_the_end() {
     let mut machine = running(RestartPolicy::Always);
-    assert_eq!(machine.step(Event::Remove, at(1)), [Effect::KillAll]);
+    assert_eq!(
+        machine.step(Event::Remove, at(1)),
+        [Effect::Persist, Effect::KillAll]
+    );
     let effects = machine.step(exit(137), at(1));
     assert_eq!(effects.last(), Some(&Effect::Remove));
     let mut machine = self::machine(RestartPolicy::No, true);
     machine.step(Event::Start { keen: false }, at(0));
     machine.step(started(), at(0));
     assert_eq!(machine.step(exit(0), at(1)).last(), Some(&Effect::Remove));
+}
+
+#[test]
+fn a_removal_that_an_engine_death_cut_is_not_forgotten() {
+    let mut before = running(RestartPolicy::Always);
+    assert_eq!(before.step(Event::Remove, at(1))[0], Effect::Persist);
+    let kept = serde_json::to_string(&before.state).unwrap();
+    let mut after = machine(RestartPolicy::Always, false);
+    after.state = serde_json::from_str(&kept).unwrap();
+    assert!(!starts_at_boot(&after.state, RestartPolicy::Always, true));
+    // The end comes before the next engine has asked for the removal again.
+    after.step(exit(137), at(2));
+    assert_eq!(after.state.phase, Phase::Exited);
+    assert!(after.step(Event::Start { keen: false }, at(3)).is_empty());
+    let effects = after.step(Event::Remove, at(4));
+    assert_eq!(effects.last(), Some(&Effect::Remove));
 }
 
 #[test]
