@@ -246,8 +246,17 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
     for (id, text) in loaded.damaged {
         engine.trouble(&id, format!("container {id} cannot be used: {text}"));
     }
-    let containers: Vec<_> = loaded
-        .containers
+    let mut known = loaded.containers;
+    for (config, text) in loaded.stateless {
+        let is_held = held.contains_key(&config.id);
+        engine.trouble(&config.id, without_state(&config, &text, is_held));
+        if is_held {
+            // What PID 1 tells of its process stands in for the state.
+            known.push((config, State::default()));
+        }
+    }
+    known.sort_by_key(|(config, _)| config.created);
+    let containers: Vec<_> = known
         .into_iter()
         .map(|(config, state)| {
             let adopted = held.remove(&config.id);
@@ -281,6 +290,17 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
         })
     });
     (exits, starts.collect())
+}
+
+fn without_state(config: &Config, text: &str, is_held: bool) -> String {
+    let (name, id) = (&config.name, &config.id);
+    if is_held {
+        format!(
+            "container {name}: its state was damaged and is made anew from its process; what it was before is lost: {text}"
+        )
+    } else {
+        format!("container {id} cannot be used: {text}")
+    }
 }
 
 /// Ends what PID 1 holds and nobody knows: of a container that was removed, or whose creation was cut.

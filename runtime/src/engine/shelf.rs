@@ -158,7 +158,8 @@ impl Shelf {
                 continue;
             }
             match self.load_one(&folder) {
-                Ok(pair) => loaded.containers.push(pair),
+                Ok((config, Ok(state))) => loaded.containers.push((config, state)),
+                Ok((config, Err(e))) => loaded.stateless.push((config, e.to_string())),
                 Err(e) => loaded.damaged.push((id, e.to_string())),
             }
         }
@@ -166,17 +167,21 @@ impl Shelf {
         Ok(loaded)
     }
 
-    fn load_one(&self, folder: &Path) -> Result<(Config, State), Error> {
-        let config: Config = read(&folder.join("config.json"))?;
-        let state: State = read(&folder.join("state.json"))?;
-        for found in [config.format, state.format] {
-            if found != FORMAT {
-                return Err(Error::failed(format!(
+    /// The configuration, and the state for itself: a container that runs can do without.
+    fn load_one(&self, folder: &Path) -> Result<(Config, Result<State, Error>), Error> {
+        let is_known = |found: u32| {
+            let expected = || {
+                Error::failed(format!(
                     "{}: expected format {FORMAT}, found {found}",
                     folder.display()
-                )));
-            }
-        }
+                ))
+            };
+            (found == FORMAT).then_some(()).ok_or_else(expected)
+        };
+        let config: Config = read(&folder.join("config.json"))?;
+        is_known(config.format)?;
+        let state = read(&folder.join("state.json"))
+            .and_then(|state: State| is_known(state.format).map(|()| state));
         Ok((config, state))
     }
 }
@@ -186,6 +191,8 @@ impl Shelf {
 pub struct Loaded {
     /// Oldest first.
     pub containers: Vec<(Config, State)>,
+    /// Whose state cannot be read, and what is wrong with it.
+    pub stateless: Vec<(Config, String)>,
     /// Id, and what is wrong.
     pub damaged: Vec<(String, String)>,
 }
@@ -249,12 +256,12 @@ mod tests {
         fs::write(shelf.container("b").join("state.json"), "{\"format\":").unwrap();
         let loaded = shelf.load().unwrap();
         assert_eq!(loaded.containers.len(), 1);
-        assert_eq!(loaded.damaged.len(), 1);
-        assert!(
-            loaded.damaged[0].1.contains("state.json"),
-            "{:?}",
-            loaded.damaged
-        );
+        assert!(loaded.damaged.is_empty());
+        let [(known, wrong)] = loaded.stateless.as_slice() else {
+            panic!("{:?}", loaded.stateless);
+        };
+        assert_eq!(*known, config("b"));
+        assert!(wrong.contains("state.json"), "{wrong}");
     }
 
     #[test]
