@@ -269,7 +269,7 @@ const CONTAINER: Keys = &[
 
 const VOLUME: Keys = &[
     ("VolumeName", Done),
-    ("Label", Nothing),
+    ("Label", LATER),
     ("Driver", LATER),
     ("Copy", LATER),
     ("Device", LATER),
@@ -362,6 +362,8 @@ mod tests {
                 .unwrap_err()
                 .ends_with("in [Container]")
         );
+        // Nothing keeps a volume's labels: accepted, they would be lost in silence.
+        assert!(check("Volume", "Label").is_err());
         assert_eq!(check("Container", "X-Mine"), Ok(Nothing));
     }
 }
