@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use rtnetlink::Handle;
@@ -30,8 +30,21 @@ const LARGEST_PACKET: usize = 2048;
 pub struct Change {
     /// The link.
     pub index: u32,
-    /// What it has now.
-    pub lease: Option<Lease>,
+    /// What it has now, or what the kernel said when it was to have it.
+    pub outcome: Result<Option<Lease>, String>,
+}
+
+/// A lease that the kernel refused, and when it is tried again.
+#[derive(Debug)]
+struct Refused {
+    lease: Lease,
+    tries: u32,
+    due: Instant,
+}
+
+/// Before the next try: 1, 2, 4 … 64 s.
+fn pause(tries: u32) -> Duration {
+    Duration::from_secs(1 << tries.min(6))
 }
 
 /// A client and the link that it works on.
@@ -54,6 +67,7 @@ impl Client {
     pub async fn run(self, seed: u64, mut carrier: watch::Receiver<bool>) {
         let (mut machine, start) = (Machine::new(seed), Instant::now());
         let mut socket: Option<AsyncFd<OwnedFd>> = None;
+        let mut refused: Option<Refused> = None;
         let mut event = if *carrier.borrow_and_update() {
             Event::LinkUp
         } else {
@@ -63,17 +77,25 @@ impl Client {
             let effects = machine.step(event, start.elapsed());
             self.listen(&mut socket, machine.is_listening());
             for effect in effects {
-                self.perform(effect, socket.as_ref()).await;
+                self.perform(effect, socket.as_ref(), &mut refused).await;
             }
             let deadline = machine.deadline().map(|deadline| start + deadline);
-            event = tokio::select! {
-                changed = carrier.changed() => match changed {
-                    Ok(()) if *carrier.borrow_and_update() => Event::LinkUp,
-                    Ok(()) => Event::LinkDown,
-                    Err(_) => return,
-                },
-                (xid, message) = answer(socket.as_ref(), self.mac) => Event::Received { xid, message },
-                () = until(deadline) => Event::Tick,
+            event = loop {
+                let again = refused.as_ref().map(|refused| refused.due);
+                tokio::select! {
+                    changed = carrier.changed() => break match changed {
+                        Ok(()) if *carrier.borrow_and_update() => Event::LinkUp,
+                        Ok(()) => Event::LinkDown,
+                        Err(_) => return,
+                    },
+                    (xid, message) = answer(socket.as_ref(), self.mac) => break Event::Received { xid, message },
+                    () = until(deadline) => break Event::Tick,
+                    () = until(again) => {
+                        if let Some(Refused { lease, tries, .. }) = refused.take() {
+                            refused = self.configure(lease, tries + 1).await;
+                        }
+                    }
+                }
             };
         }
     }
@@ -89,25 +111,32 @@ impl Client {
         }
     }
 
-    async fn perform(&self, effect: Effect, socket: Option<&AsyncFd<OwnedFd>>) {
+    async fn perform(
+        &self,
+        effect: Effect,
+        socket: Option<&AsyncFd<OwnedFd>>,
+        refused: &mut Option<Refused>,
+    ) {
         match effect {
             Effect::Send { xid, secs, message } => {
                 if let Err(error) = self.send(&message, xid, secs, socket) {
                     tracing::warn!("{}: send {message:?}: {error}", self.name);
                 }
             }
-            Effect::Configure(lease) => self.configure(lease).await,
+            Effect::Configure(lease) => *refused = self.configure(lease, 0).await,
             Effect::Remove => {
+                *refused = None;
                 tracing::warn!("{}: the lease is over", self.name);
                 if let Err(error) = kernel::clear(&self.handle, self.index, None).await {
                     tracing::warn!("{}: remove addresses: {error}", self.name);
                 }
-                self.tell(None).await;
+                self.tell(Ok(None)).await;
             }
         }
     }
 
-    async fn configure(&self, lease: Lease) {
+    /// Puts a lease into force, or comes back with when to try again.
+    async fn configure(&self, lease: Lease, tries: u32) -> Option<Refused> {
         tracing::info!(
             "{}: {}/{} from {}",
             self.name,
@@ -121,18 +150,30 @@ impl Client {
             done = kernel::configure(&self.handle, self.index, &lease).await;
         }
         match done {
-            Ok(()) => self.tell(Some(lease)).await,
-            Err(error) => tracing::warn!("{}: configure {}: {error}", self.name, lease.address),
+            Ok(()) => {
+                self.tell(Ok(Some(lease))).await;
+                None
+            }
+            Err(error) => {
+                let text = format!("cannot set {}: {error}", lease.address);
+                tracing::warn!("{}: {text}", self.name);
+                self.tell(Err(text)).await;
+                Some(Refused {
+                    lease,
+                    tries,
+                    due: Instant::now() + pause(tries),
+                })
+            }
         }
     }
 
-    async fn tell(&self, lease: Option<Lease>) {
+    async fn tell(&self, outcome: Result<Option<Lease>, String>) {
         // Nobody listens any more when the daemon ends.
         let _ = self
             .changes
             .send(Change {
                 index: self.index,
-                lease,
+                outcome,
             })
             .await;
     }
@@ -215,4 +256,15 @@ async fn until(deadline: Option<Instant>) {
 /// took 1.3 s in a guest. The standard library asks for what there is.
 pub fn seed(mac: [u8; 6]) -> u64 {
     RandomState::new().hash_one(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_lease_is_tried_again_after_a_growing_but_bounded_pause() {
+        assert_eq!([0, 1, 5].map(|n| pause(n).as_secs()), [1, 2, 32]);
+        assert_eq!(pause(u32::MAX).as_secs(), 64);
+    }
 }

@@ -140,6 +140,7 @@ impl Daemon {
             mac: hex.join(":"),
             carrier,
             lease: None,
+            trouble: None,
         };
         let link = self
             .network
@@ -183,7 +184,10 @@ impl Daemon {
 
     fn lease(&mut self, change: Change) {
         if let Some(link) = self.network.links.get_mut(&change.index) {
-            link.lease = change.lease;
+            match change.outcome {
+                Ok(lease) => (link.lease, link.trouble) = (lease, None),
+                Err(trouble) => link.trouble = Some(trouble),
+            }
             self.write();
         }
         if self.network.is_online() && !self.is_ready {

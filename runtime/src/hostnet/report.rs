@@ -37,6 +37,9 @@ pub struct Link {
     pub carrier: bool,
     /// What a DHCP server granted.
     pub lease: Option<Lease>,
+    /// Why the kernel did not take what was granted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 impl Default for Network {
@@ -64,10 +67,14 @@ impl Network {
 
     /// One line for the supervisor's status.
     pub fn summary(&self) -> String {
-        let link = |link: &Link| match (&link.lease, link.carrier) {
+        let state = |link: &Link| match (&link.lease, link.carrier) {
             (Some(lease), _) => format!("{} {}/{}", link.name, lease.address, lease.prefix),
             (None, true) => format!("{} waiting for a DHCP server", link.name),
             (None, false) => format!("{} without carrier", link.name),
+        };
+        let link = |link: &Link| match &link.trouble {
+            Some(trouble) => format!("{}, {trouble}; tried again", state(link)),
+            None => state(link),
         };
         let links: Vec<String> = self.links.values().map(link).collect();
         if links.is_empty() {
@@ -160,6 +167,7 @@ mod tests {
             mac,
             carrier: true,
             lease: Some(lease),
+            trouble: None,
         }
     }
 
@@ -221,5 +229,18 @@ mod tests {
             "eth0 without carrier, eth1 waiting for a DHCP server"
         );
         assert!(!network.is_online());
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_in_the_status() {
+        let mut network = Network::default();
+        let trouble = Some("cannot set 10.0.0.2: no memory".to_owned());
+        let mut refused = link("eth0", [10, 0, 0, 1], "");
+        (refused.lease, refused.trouble) = (None, trouble);
+        network.links.insert(2, refused);
+        assert_eq!(
+            network.summary(),
+            "eth0 waiting for a DHCP server, cannot set 10.0.0.2: no memory; tried again"
+        );
     }
 }
