@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod config;
 pub mod health;
+pub mod notify;
 pub mod paths;
 pub mod registration;
 pub mod release;

@@ -2,7 +2,7 @@
 //!
 //! It only receives. Who the sender is, and whether that service may say so, is decided elsewhere.
 
-use super::notify::MAX_DATAGRAM;
+use formats::notify::MAX_DATAGRAM;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SocketAddrUnix, SocketFlags, SocketType, bind, recvmsg, socket_with, sockopt,

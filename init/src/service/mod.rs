@@ -1,6 +1,6 @@
 //! Services: order, supervision, `sd_notify`, logs.
 //!
-//! The deciders (`supervisor`, `order`, `backoff`, `notify`, `accounts`) touch nothing; the doers
+//! The deciders (`supervisor`, `order`, `backoff`, `accounts`) touch nothing; the doers
 //! (`launch`, `cgroup`, `log`, `store`, `mailbox`) decide nothing.
 
 pub mod accounts;
@@ -9,7 +9,6 @@ pub mod cgroup;
 pub mod launch;
 pub mod log;
 pub mod mailbox;
-pub mod notify;
 pub mod order;
 pub mod store;
 pub mod supervisor;

@@ -1,6 +1,9 @@
-//! The words of `sd_notify(3)`: one datagram, newline-separated assignments.
+//! What services tell PID 1 on [`crate::paths::NOTIFY_SOCKET`], the descriptor store included: the
+//! words of sd_notify(3), one datagram of newline-separated assignments.
 //!
-//! Pure, borrows from the datagram. Unknown assignments are passed over, as the protocol asks.
+//! It borrows from the datagram and allocates nothing. Unknown assignments are passed over, as the
+//! protocol asks. Stored descriptors come back to the service's next start as `LISTEN_FDS` and
+//! `LISTEN_FDNAMES` (sd_listen_fds(3)), in the order in which they were stored.
 
 use std::time::Duration;
 
@@ -85,6 +88,29 @@ fn is_fd_name(text: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn golden_bytes() {
+        let all = b"READY=1\nSTOPPING=1\nWATCHDOG=1\nWATCHDOG_USEC=30000000\n\
+            EXTEND_TIMEOUT_USEC=5000000\nSTATUS=3 containers\nFDSTORE=1\nFDNAME=api\nBARRIER=1";
+        let wanted = Notice {
+            ready: true,
+            stopping: true,
+            alive: true,
+            trigger: false,
+            watchdog_period: Some(Duration::from_secs(30)),
+            extend: Some(Duration::from_secs(5)),
+            status: Some("3 containers"),
+            store: true,
+            remove: false,
+            fd_name: Some("api"),
+            barrier: true,
+        };
+        assert_eq!(parse(all), wanted);
+        let remove = parse(b"FDSTOREREMOVE=1\nFDNAME=api");
+        assert!(remove.remove && !remove.store && remove.fd_name == Some("api"));
+        assert!(parse(b"WATCHDOG=trigger").trigger);
+    }
 
     #[test]
     fn one_datagram_may_say_several_things() {
