@@ -81,9 +81,7 @@ fn owned(containers: &[(&'static str, &Namespace, &str)]) -> Wanted {
 
 #[test]
 fn containers_reach_each_other_the_host_and_the_world_behind_the_hosts_address() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web, db) = (Host::new(), Namespace::new(), Namespace::new());
     let attached = host.attach(&[("web", &web, ""), ("db", &db, "")]);
     assert_eq!(attached[0].ip, Ipv4Addr::new(10, 88, 0, 2));
@@ -103,9 +101,7 @@ fn containers_reach_each_other_the_host_and_the_world_behind_the_hosts_address()
 
 #[test]
 fn a_published_port_is_reached_from_everywhere() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web, db) = (Host::new(), Namespace::new(), Namespace::new());
     host.attach(&[("web", &web, "8080:80 5300:53/udp"), ("db", &db, "")]);
     web.serve(80);
@@ -152,9 +148,7 @@ fn a_published_port_is_reached_from_everywhere() {
 
 #[test]
 fn what_is_not_published_is_not_reached() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web) = (Host::new(), Namespace::new());
     host.attach(&[("web", &web, "127.0.0.1:8080:80")]);
     web.serve(80);
@@ -202,9 +196,7 @@ fn what_is_not_published_is_not_reached() {
 
 #[test]
 fn a_taken_port_is_refused_with_its_holder_and_nothing_is_left() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web, db) = (Host::new(), Namespace::new(), Namespace::new());
     host.host.serve(8081);
     let wanted = owned(&[
@@ -241,9 +233,7 @@ fn a_taken_port_is_refused_with_its_holder_and_nothing_is_left() {
 
 #[test]
 fn a_restarted_engine_takes_over_and_open_connections_stay_open() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web, old) = (Host::new(), Namespace::new(), Namespace::new());
     let mut attached = host.attach(&[("web", &web, "8080:80"), ("old", &old, "8081:80")]);
     web.serve(80);
@@ -270,9 +260,7 @@ fn a_restarted_engine_takes_over_and_open_connections_stay_open() {
 
 #[test]
 fn a_container_attached_anew_and_detached_leaves_no_rule_and_no_link() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, first, second) = (Host::new(), Namespace::new(), Namespace::new());
     let wanted = owned(&[("web", &first, "8080:80"), ("web", &second, "8080:80 80")]);
     let host_port = host.host.block_on(move || async move {
@@ -299,9 +287,7 @@ fn a_container_attached_anew_and_detached_leaves_no_rule_and_no_link() {
 
 #[test]
 fn the_rules_are_what_nft_reads() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web) = (Host::new(), Namespace::new());
     host.attach(&[("web", &web, "8080:80 127.0.0.1:5300:53/udp")]);
     let rules = host.host.shell("nft -y list table ip skeg");
@@ -311,9 +297,7 @@ fn the_rules_are_what_nft_reads() {
 
 #[test]
 fn a_refused_rule_is_named_and_the_old_table_stays() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web) = (Host::new(), Namespace::new());
     host.attach(&[("web", &web, "8080:80")]);
     let before = host.host.shell("nft -s list table ip skeg");
@@ -345,9 +329,7 @@ fn a_refused_rule_is_named_and_the_old_table_stays() {
 
 #[test]
 fn rules_of_others_are_left_alone_and_a_thousand_ports_fit() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web) = (Host::new(), Namespace::new());
     host.host.shell("nft add table ip other");
     host.host.shell("nft add chain ip other mine");
@@ -360,9 +342,7 @@ fn rules_of_others_are_left_alone_and_a_thousand_ports_fit() {
 
 #[test]
 fn without_a_network_there_is_a_loopback() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, alone) = (Host::new(), Namespace::new());
     let netns = alone.descriptor.try_clone().unwrap();
     let result = host.host.block_on(move || async move {
@@ -375,9 +355,7 @@ fn without_a_network_there_is_a_loopback() {
 
 #[test]
 fn a_process_s_pidfd_names_its_namespace() {
-    if namespaces::are_out_of_reach() {
-        return;
-    }
+    namespaces::need_root();
     let (host, web) = (Host::new(), Namespace::new());
     let mut child = web.run(|| {
         std::process::Command::new("sleep")

@@ -118,13 +118,10 @@ fn round(soak: &Soak, number: u32) -> Outcome<()> {
 fn command(soak: &Soak) -> Command {
     let package: &[&str] = match soak.machines {
         true => &["-p", "qemu-tests", "--features", "qemu"],
-        false => &["-p", "runtime", "--tests"],
+        false => &["-p", "runtime", "--features", "soak", "--tests"],
     };
     let mut command = build::cargo(&["test", "--quiet"]);
     command.args(package).arg(soak.test);
-    if !soak.machines {
-        command.args(["--", "--ignored"]);
-    }
     command
 }
 
