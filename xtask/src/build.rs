@@ -24,12 +24,20 @@ pub fn host_tools() -> Outcome<()> {
 
 /// PID 1 and the multi-call binary; for profile `test` the agent too.
 pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
-    let init = ["--profile", "tiny", "-p", "init"];
+    let (tiny, release) = (place::tiny(), place::release());
+    let init = ["--profile", tiny, "-p", "init"];
     progress::quietly("build skeg-init (static)", &mut guest_cargo(&init))?;
-    let skeg = ["--release", "-p", "skeg"];
+    let skeg = ["--profile", release, "-p", "skeg"];
     progress::quietly("build skeg (static)", &mut guest_cargo(&skeg))?;
     if profiles.contains(&"test") {
-        let agent = ["--release", "-p", "qemu-tests", "--bin", "skeg-agent"];
+        let agent = [
+            "--profile",
+            release,
+            "-p",
+            "qemu-tests",
+            "--bin",
+            "skeg-agent",
+        ];
         progress::quietly("build skeg-agent (static)", &mut guest_cargo(&agent))?;
     }
     Ok(())
@@ -80,11 +88,11 @@ fn image_command(profile: &str) -> Command {
         .arg("--out")
         .arg(place::image(profile))
         .arg("--init")
-        .arg(place::guest_program("tiny", "skeg-init"))
+        .arg(place::guest_program(place::tiny(), "skeg-init"))
         .arg("--skeg")
-        .arg(place::guest_program("release", "skeg"));
+        .arg(place::guest_program(place::release(), "skeg"));
     if profile == "test" {
-        let agent = place::guest_program("release", "skeg-agent");
+        let agent = place::guest_program(place::release(), "skeg-agent");
         command.arg("--agent").arg(agent);
     }
     command

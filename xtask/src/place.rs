@@ -3,6 +3,7 @@
 //! It only names paths; whether something is there is the caller's question.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The target triple of what runs in the guest.
 pub const GUEST: &str = "x86_64-unknown-linux-gnu";
@@ -36,6 +37,27 @@ pub fn host_program(name: &str) -> PathBuf {
 /// A program built for the guest, in a profile.
 pub fn guest_program(profile: &str, name: &str) -> PathBuf {
     target().join(GUEST).join(profile).join(name)
+}
+
+/// Cargo's profile of PID 1: `tiny`, unless `SKEG_PROFILE` names another.
+pub fn tiny() -> &'static str {
+    chosen().unwrap_or("tiny")
+}
+
+/// Cargo's profile of the guest's other programs: `release`, unless `SKEG_PROFILE` names another.
+pub fn release() -> &'static str {
+    chosen().unwrap_or("release")
+}
+
+/// `SKEG_PROFILE=quick` links in seconds what a release links in minutes; its sizes are over budget.
+fn chosen() -> Option<&'static str> {
+    static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        std::env::var("SKEG_PROFILE")
+            .ok()
+            .filter(|name| !name.is_empty())
+    };
+    CHOSEN.get_or_init(read).as_deref()
 }
 
 /// The folder of a built image.
