@@ -13,4 +13,5 @@ pub mod release;
 pub mod service;
 pub mod status;
 pub mod systemd1;
+pub mod unit_file;
 pub mod version;

@@ -14,10 +14,10 @@ use read::{
 };
 
 use super::keys::{self, Support};
-use super::syntax::{self, Entry, Problem};
-use super::{Kind, Unit, UnitName, time, words};
+use super::{Kind, Unit, UnitName, name, time};
 use crate::engine::options::{ContainerOptions, MountSource, PullPolicy, Seccomp};
 use crate::engine::values::{self, Mount, did_you_mean, nearest};
+use formats::unit_file::{self, Entry, Problem, words};
 
 const EXTENSIONS: [&str; 3] = ["container", "volume", "image"];
 /// As systemd's `DefaultTimeoutStartSec`, and room for a slow pull.
@@ -39,9 +39,9 @@ pub fn parse(
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = UnitName::new(&stem).map_err(whole)?;
-    let (mut entries, mut problems) = syntax::parse(text);
+    let (mut entries, mut problems) = unit_file::parse(text);
     for (file, text) in drop_ins {
-        let (more, wrong) = syntax::parse(text);
+        let (more, wrong) = unit_file::parse(text);
         let file = Some(file.clone());
         entries.extend(more.into_iter().map(|e| Entry {
             file: file.clone(),
@@ -147,7 +147,7 @@ impl<'a> Draft<'a> {
         let Support::Done = keys::check(&entry.section, &entry.key)? else {
             return Ok(());
         };
-        let value = words::expand(&entry.value, self.name)?;
+        let value = name::expand(&entry.value, self.name)?;
         let outcome = match entry.section.as_str() {
             "Unit" => self.unit_key(&entry.key, &value),
             "Service" => self.service_key(&entry.key, &value),

@@ -7,19 +7,18 @@ mod container;
 mod drop_ins;
 pub mod keys;
 pub mod load;
+mod name;
 pub mod order;
 mod resolve;
-mod syntax;
 mod time;
-mod words;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::options::{ContainerOptions, PullPolicy};
-pub use syntax::Problem;
-pub use words::UnitName;
+pub use formats::unit_file::Problem;
+pub use name::UnitName;
 
 /// Targets that each boot reaches.
 const BOOT: [&str; 2] = ["multi-user.target", "default.target"];
@@ -115,6 +114,6 @@ impl Unit {
     /// Whether it starts at boot.
     pub fn starts_at_boot(&self) -> bool {
         let by = self.wanted_by.iter().chain(&self.required_by);
-        !words::is_template(&self.name) && by.into_iter().any(|t| BOOT.contains(&t.as_str()))
+        !name::is_template(&self.name) && by.into_iter().any(|t| BOOT.contains(&t.as_str()))
     }
 }

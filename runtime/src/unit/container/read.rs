@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::engine::options::RestartPolicy;
 use crate::engine::values;
-use crate::unit::{time, words};
+use crate::unit::time;
+use formats::unit_file::words;
 
 pub fn some(value: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)

@@ -3,6 +3,8 @@
 //! It knows no key and no section; every entry remembers its line. It never fails as a whole: what
 //! is wrong comes as problems beside the entries that were understood.
 
+pub mod words;
+
 /// One assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
