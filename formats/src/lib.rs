@@ -4,13 +4,25 @@
 //! golden bytes in its tests: a change of those bytes is a change of the contract.
 
 pub mod boot;
+#[cfg(feature = "serde")]
+pub mod channel;
 pub mod config;
+pub mod digest;
 pub mod health;
+#[cfg(feature = "serde")]
+pub mod manifest;
+pub mod name;
 pub mod notify;
 pub mod paths;
+pub mod pieces;
 pub mod registration;
 pub mod release;
+pub mod repository;
+#[cfg(feature = "serde")]
+pub mod root;
 pub mod service;
+#[cfg(feature = "serde")]
+pub mod signed;
 pub mod status;
 pub mod systemd1;
 pub mod unit_file;

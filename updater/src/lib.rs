@@ -1,0 +1,8 @@
+//! The updater: finds releases, verifies them, fetches what the host lacks, and boots them on trial.
+//!
+//! Trusts no transport and no repository: only what [`trust`] verified is fetched, and what is fetched
+//! is checked before it is handed on.
+
+pub mod fetch;
+pub mod reader;
+pub mod trust;
