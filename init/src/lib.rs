@@ -14,4 +14,5 @@ pub mod report;
 pub mod service;
 pub mod slots;
 pub mod timeline;
+pub mod trial;
 pub mod watchdog;

@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::floor::Floor;
 use crate::report::Report;
 use crate::service::cgroup::Cgroups;
+use crate::trial::{self, Trial};
 use crate::watchdog::Watchdog;
 use formats::paths;
 use formats::service::Service;
@@ -46,6 +47,8 @@ pub struct Booted {
     pub services: Vec<Service>,
     /// The clock's floor, and where the time is kept.
     pub floor: Floor,
+    /// The trial that this boot is, if it is one.
+    pub trial: Option<Trial>,
 }
 
 /// Boots. `started` is when PID 1 began to run.
@@ -109,6 +112,7 @@ pub fn boot(started: Moment) -> Booted {
     build_etc(&mut report, state.kept);
     report.stage("etc", now());
     mounts::firmware();
+    let trial = read_trial(&report);
     if bound.is_ok()
         && let Err(e) = root::make_read_only()
     {
@@ -124,7 +128,20 @@ pub fn boot(started: Moment) -> Booted {
         cgroups,
         services,
         floor,
+        trial,
     }
+}
+
+fn read_trial(report: &Report) -> Option<Trial> {
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let boot_id = fs::read_to_string(trial::BOOT_ID).unwrap_or_default();
+    let record = Path::new(formats::release::BOOT_OK);
+    let trial = Trial::of_boot(Path::new(trial::COUNTED), record, &line, &boot_id)?;
+    let seconds = trial.deadline().as_secs();
+    report.say(&format!(
+        "on trial: rebooted unless found good within {seconds} s"
+    ));
+    Some(trial)
 }
 
 /// A machine without a console starts PID 1 with no open stream: no other file may take their numbers.

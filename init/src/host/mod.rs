@@ -20,8 +20,9 @@ use crate::service::order;
 use crate::service::supervisor::{Effect, Event, Supervisor};
 use crate::slots::desk::{Desk, Wants, Wish};
 use crate::slots::table::Table;
+use crate::trial::{Trial, Verdict};
 use crate::watchdog::Watchdog;
-use formats::registration::{Exit, ExitKind, StampKind};
+use formats::registration::{Exit, ExitKind, Power, StampKind};
 use formats::{paths, status};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{Timespec, epoll};
@@ -86,6 +87,7 @@ pub struct Host {
     plan: Plan,
     disks: Option<u32>,
     floor: Floor,
+    trial: Option<Trial>,
     queue: VecDeque<Event>,
     effects: Vec<Effect>,
     settled: bool,
@@ -130,6 +132,7 @@ impl Host {
             plan: Plan::default(),
             disks: None,
             floor: booted.floor,
+            trial: booted.trial,
             queue: VecDeque::with_capacity(8 * services + 64),
             effects: Vec::with_capacity(8 * services + 16),
             settled: false,
@@ -180,6 +183,7 @@ impl Host {
         }
         self.queue.push_back(Event::Tick);
         self.work(now);
+        self.judge_trial(now);
         self.shut_down(plan::Event::Tick, now);
         self.work(now);
         if !self.listening {
@@ -196,12 +200,26 @@ impl Host {
 
     fn next_deadline(&self) -> Option<Moment> {
         let watchdog = self.watchdog.as_ref().map(Watchdog::due);
+        let trial = self.trial.as_ref().map(Trial::deadline);
         let all = [
+            trial,
             self.supervisor.next_deadline(),
             self.plan.next_deadline(),
             watchdog,
         ];
         all.into_iter().flatten().min()
+    }
+
+    fn judge_trial(&mut self, now: Moment) {
+        let Some(verdict) = self.trial.as_ref().and_then(|trial| trial.verdict(now)) else {
+            return;
+        };
+        self.trial = None;
+        if verdict == Verdict::Unjudged {
+            self.report
+                .say("trial: nobody found this boot good in time; rebooting");
+            self.shut_down(plan::Event::Request(Power::Reboot), now);
+        }
     }
 
     fn take(&mut self, token: Option<Token>, now: Moment) {

@@ -32,6 +32,7 @@ pub fn run_host(folder: &Path) -> ExitCode {
         cgroups: None,
         services,
         floor: floor(folder),
+        trial: None,
     };
     let places = Places {
         control: folder.join("init.sock"),

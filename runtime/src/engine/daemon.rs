@@ -24,7 +24,7 @@ use super::puller::Puller;
 use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
-use super::{Engine, clock, http, shutdown};
+use super::{Engine, clock, health, http, shutdown};
 use crate::image::Store;
 use crate::network::Networks;
 use crate::zygote;
@@ -106,6 +106,10 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     let (exits, starts) = take_over(&engine, boot).await;
     let listener = listen(&places.socket)?;
     tokio::task::spawn_local(watch_exits(engine.clone(), exits));
+    match listen(&places.socket.with_file_name("health.sock")) {
+        Ok(listener) => drop(tokio::spawn(health::serve(engine.clone(), listener))),
+        Err(e) => engine.trouble("health", format!("{e:#}")),
+    }
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
     notify.send("READY=1");

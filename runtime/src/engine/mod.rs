@@ -11,6 +11,7 @@ mod create;
 mod daemon;
 mod error;
 mod exec;
+mod health;
 mod http;
 pub mod init_client;
 mod io;

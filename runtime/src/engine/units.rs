@@ -10,7 +10,6 @@ use std::sync::Arc;
 use formats::registration::StampKind;
 use tokio::sync::watch;
 
-use super::Engine;
 use super::api::{UnitState, UnitSummary};
 use super::container::{Container, lock};
 use super::create;
@@ -19,6 +18,7 @@ use super::machine::Event;
 use super::options::{ContainerOptions, RestartPolicy};
 use super::record::{Phase, State, StoppedBy};
 use super::volumes;
+use super::{Engine, clock};
 use crate::unit::{Kind, Unit, UnitError, load, order};
 
 /// Between two tries of a unit's start.
@@ -311,6 +311,37 @@ fn container_of(engine: &Engine, unit: &Unit) -> Option<Arc<Container>> {
 pub fn after(board: &Board) -> BTreeMap<String, std::collections::BTreeSet<String>> {
     let units: Vec<Unit> = board.units.values().map(|e| e.unit.clone()).collect();
     order::plan(&units, units.iter().map(|u| u.name.as_str())).after
+}
+
+/// What others judge a unit by.
+#[derive(Debug)]
+pub struct Told {
+    /// With its suffix.
+    pub name: String,
+    /// Where it stands.
+    pub state: UnitState,
+    /// Since it was started by hand or at boot.
+    pub restarts: u32,
+    /// How long its process has run, if it does.
+    pub up_for: Option<std::time::Duration>,
+}
+
+/// Where every unit stands.
+pub fn told(engine: &Engine) -> Vec<Told> {
+    let board = lock(&engine.units);
+    let told = |entry: &Entry| {
+        let state = container_of(engine, &entry.unit).map(|c| c.state());
+        let started = state.as_ref().filter(|s| s.phase.is_up());
+        let started = started.and_then(|s| s.started_ns);
+        let age = started.map(|at| clock::wall_ns().saturating_sub(at));
+        Told {
+            name: entry.unit.name.clone(),
+            state: state_of(*entry.own.borrow(), state.as_ref()),
+            restarts: state.map_or(0, |s| s.restarts),
+            up_for: age.map(std::time::Duration::from_nanos),
+        }
+    };
+    board.units.values().map(told).collect()
 }
 
 /// Every unit, and every file that is none.
