@@ -3,6 +3,7 @@
 //! Trusts no transport and no repository: only what [`trust`] verified is fetched, and what is fetched
 //! is checked before it is handed on.
 
+pub mod esp;
 pub mod fetch;
 pub mod reader;
 pub mod trust;
