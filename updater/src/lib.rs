@@ -5,5 +5,6 @@
 
 pub mod esp;
 pub mod fetch;
+pub mod firmware;
 pub mod reader;
 pub mod trust;
