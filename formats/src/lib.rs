@@ -3,6 +3,7 @@
 //! No I/O, no clock, no allocation in [`registration`]. Every format carries a version and has
 //! golden bytes in its tests: a change of those bytes is a change of the contract.
 
+pub mod accounts;
 pub mod boot;
 #[cfg(feature = "serde")]
 pub mod channel;
@@ -20,6 +21,7 @@ pub mod release;
 pub mod repository;
 #[cfg(feature = "serde")]
 pub mod root;
+pub mod seccomp;
 pub mod service;
 #[cfg(feature = "serde")]
 pub mod signed;

@@ -4,7 +4,7 @@
 
 /// Runtime state of all of Skeg's programs, on a tmpfs, mode 0755.
 pub const RUN: &str = "/run/skeg";
-/// PID 1's control socket (`SOCK_SEQPACKET`, mode 0600): see [`crate::registration`].
+/// PID 1's control socket (`SOCK_SEQPACKET`, for root and the engine's user): see [`crate::registration`].
 pub const INIT_SOCKET: &str = "/run/skeg/init.sock";
 /// PID 1's `sd_notify` socket (`SOCK_DGRAM`), passed to services as `NOTIFY_SOCKET`.
 pub const NOTIFY_SOCKET: &str = "/run/skeg/notify.sock";
@@ -12,21 +12,29 @@ pub const NOTIFY_SOCKET: &str = "/run/skeg/notify.sock";
 pub const BOOT_TIMELINE: &str = "/run/skeg/boot.json";
 /// PID 1's view of services and degraded states, rewritten on each change: see [`crate::status`].
 pub const STATUS: &str = "/run/skeg/status.json";
-/// The engine's HTTP API for `skeg`'s own command line, mode 0600.
+/// The engine's HTTP API, for root and the group [`crate::accounts::API_GROUP`].
 pub const ENGINE_SOCKET: &str = "/run/skeg/engine.sock";
-/// The zygote's socket (`SOCK_SEQPACKET`, mode 0600), which only the engine connects to.
+/// The zygote's socket (`SOCK_SEQPACKET`), which only root and the engine's user connect to.
 pub const ZYGOTE_SOCKET: &str = "/run/skeg/zygote.sock";
 /// Unit health, one JSON line per change: see [`crate::health`].
 pub const HEALTH_SOCKET: &str = "/run/skeg/health.sock";
+/// What the network daemon writes, the only folder that it can write to.
+pub const NETWORK_FOLDER: &str = "/run/skeg/net";
 /// Resolver configuration as the network daemon learnt it; `/etc/resolv.conf` links here.
-pub const RESOLV_CONF: &str = "/run/skeg/resolv.conf";
+pub const RESOLV_CONF: &str = "/run/skeg/net/resolv.conf";
 /// Addresses, routes and servers of the host, written by the network daemon.
-pub const NETWORK: &str = "/run/skeg/network.json";
+pub const NETWORK: &str = "/run/skeg/net/network.json";
 /// PID 1 writes each service's standard output and error here: `<log dir>/<service>.log`.
 pub const SERVICE_LOGS: &str = "/run/skeg/log";
 
 /// Services of the image that PID 1 supervises, `NAME.service` each: see [`crate::service`].
 pub const SERVICES: &str = "/usr/lib/skeg/services";
+/// Their filters of system calls, `NAME.bpf` each: see [`crate::seccomp`].
+pub const FILTERS: &str = "/usr/lib/skeg/seccomp";
+/// Users of the image's services, in passwd(5) format; the config's `/etc/passwd` does not change them.
+pub const ACCOUNTS: &str = "/usr/share/skeg/etc/passwd";
+/// Their groups, in group(5) format.
+pub const GROUPS: &str = "/usr/share/skeg/etc/group";
 /// Kernel modules to load at boot: paths below `/usr/lib/modules`, one a line, each after its needs.
 pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
 /// Modules that are loaded only where the machine has nothing better: no hardware watchdog.

@@ -4,6 +4,7 @@
 //! Only the keys of [`KEYS`] exist; any other is an error that names the file, the line and the
 //! nearest known key. Nothing here starts a process or looks at the host.
 
+mod confine;
 mod parse;
 mod value;
 
@@ -47,6 +48,76 @@ pub enum Restart {
     Always,
 }
 
+/// The words of the keys that the image's builder makes a seccomp filter of. PID 1 loads the result,
+/// see [`crate::seccomp`], and asks only whether there must be one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SystemCalls {
+    /// `SystemCallFilter=`: names and `@groups`; a first word with `~` before it makes a list of what
+    /// is refused, else it is one of what is allowed.
+    pub filter: Vec<String>,
+    /// `RestrictAddressFamilies=`: the only families that sockets are made of, e.g. `AF_UNIX`.
+    pub families: Vec<String>,
+    /// `RestrictNamespaces=`: the only kinds of namespaces that may be made or entered; none of them
+    /// with `yes`. None = not restricted.
+    pub namespaces: Option<Vec<String>>,
+}
+
+impl SystemCalls {
+    /// Whether the service runs behind a filter.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        !self.filter.is_empty() || !self.families.is_empty() || self.namespaces.is_some()
+    }
+}
+
+/// A service's own mount namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// `ProtectSystem=strict`: everything is read-only, gives no set-id rights and opens no device;
+    /// unlike systemd's, below `/proc`, `/sys` and `/dev` too.
+    pub strict: bool,
+    /// `PrivateDevices=`: a `/dev` with null, zero, full, random, urandom and tty alone.
+    pub private_devices: bool,
+    /// `ProtectProc=invisible`: only its own user's processes are in `/proc`, and no settings.
+    pub private_proc: bool,
+    /// The keys that name paths, in the order of the file.
+    pub paths: Vec<PathRule>,
+}
+
+impl View {
+    /// Whether the service has a mount namespace of its own.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.strict || self.private_devices || self.private_proc || !self.paths.is_empty()
+    }
+}
+
+/// One path of a [`View`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRule {
+    /// Absolute, without `..`.
+    pub path: String,
+    /// Written with `-` before it: a path that is not there is left out, instead of failing the start.
+    pub optional: bool,
+    /// What holds from there on down.
+    pub access: Access,
+}
+
+/// What a [`PathRule`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `ReadWritePaths=`.
+    ReadWrite,
+    /// `ReadOnlyPaths=`.
+    ReadOnly,
+    /// `InaccessiblePaths=`.
+    Inaccessible,
+    /// `ExecPaths=`.
+    Exec,
+    /// `NoExecPaths=`.
+    NoExec,
+}
+
 /// A parsed service file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -68,8 +139,16 @@ pub struct Service {
     pub group: Option<String>,
     /// `CapabilityBoundingSet=` as a bit mask of capability numbers; none = all.
     pub capabilities: Option<u64>,
+    /// `AmbientCapabilities=` as a bit mask: what a service that is not root has.
+    pub ambient: u64,
     /// `NoNewPrivileges=`.
     pub no_new_privileges: bool,
+    /// `SystemCallFilter=`, `RestrictAddressFamilies=` and `RestrictNamespaces=`.
+    pub system_calls: SystemCalls,
+    /// What of the file system it sees, and how.
+    pub view: View,
+    /// `RuntimeDirectory=`, below `/run`: made for the service's user before a start, and kept.
+    pub runtime_directory: Option<String>,
     /// `MemoryMax=` in bytes; none = no limit.
     pub memory_max: Option<u64>,
     /// `MemoryHigh=` in bytes; none = no limit.
@@ -110,7 +189,11 @@ impl Service {
             user: None,
             group: None,
             capabilities: None,
+            ambient: 0,
             no_new_privileges: false,
+            system_calls: SystemCalls::default(),
+            view: View::default(),
+            runtime_directory: None,
             memory_max: None,
             memory_high: None,
             tasks_max: None,

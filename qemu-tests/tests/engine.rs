@@ -132,7 +132,7 @@ fn a_user_runs_looks_at_stops_and_removes_a_container() -> Result<()> {
         "polite",
     ])?;
     ensure!(machine.skeg(&["ps"])?.contains("calm"), "not in `ps`");
-    let network = machine.read("/run/skeg/network.json")?;
+    let network = machine.read("/run/skeg/net/network.json")?;
     ensure!(network.contains("eth0"), "no link of the host: {network}");
     ensure!(
         !network.contains("skv"),

@@ -145,18 +145,9 @@ pub fn join_new_session_keyring() -> io::Result<()> {
 /// # Errors
 /// `EINVAL` when the bytes are no filter, else what the kernel says.
 pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
-    let instructions = program.len() / size_of::<libc::sock_filter>();
+    let mut filter = instructions(program);
     let length =
-        u16::try_from(instructions).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let mut filter: Vec<libc::sock_filter> = program
-        .chunks_exact(size_of::<libc::sock_filter>())
-        .map(|bytes| libc::sock_filter {
-            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
-            jt: bytes[2],
-            jf: bytes[3],
-            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
-        })
-        .collect();
+        u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let program = libc::sock_fprog {
         len: length,
         filter: filter.as_mut_ptr(),
@@ -175,6 +166,18 @@ pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// The kernel's `struct sock_filter`s behind these bytes.
+pub(crate) fn instructions(program: &[u8]) -> Vec<libc::sock_filter> {
+    let one = |bytes: &[u8]| libc::sock_filter {
+        code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+        jt: bytes[2],
+        jf: bytes[3],
+        k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+    };
+    let size = size_of::<libc::sock_filter>();
+    program.chunks_exact(size).map(one).collect()
 }
 
 /// Ends this process at once: no destructor, no buffer, no handler runs.

@@ -4,11 +4,17 @@
 //! held until the child has executed its program or failed, so an error is known at once.
 
 mod steps;
+mod view;
 
 use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use steps::{PID_ROOM, Prepared, STEPS, child};
+use steps::{FIRST_OF_VIEW, PID_ROOM, Prepared, STEPS, child};
+
+pub use view::{MountStep, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+
+/// Steps of a view at most: each has its number in the child's report.
+const MOST_OF_VIEW: usize = 128;
 
 /// What to start and how. Everything that is not named here is closed or reset in the child.
 #[derive(Debug)]
@@ -27,10 +33,17 @@ pub struct Launch<'a> {
     pub uid: u32,
     /// See `uid`.
     pub gid: u32,
+    /// Steps of a mount namespace of its own; none = the caller's namespace.
+    pub view: Vec<MountStep>,
     /// Capabilities that stay in the bounding set; none = all.
     pub bounding: Option<u64>,
+    /// Capabilities that a user other than root has, as a bit mask.
+    pub ambient: u64,
     /// Whether no exec below may gain privileges.
     pub no_new_privileges: bool,
+    /// A filter of system calls, as the kernel's `struct sock_filter`s; it holds from the exec on, which
+    /// it must allow. Empty = none.
+    pub filter: Vec<u8>,
     /// oom_score_adj of the child.
     pub oom_score_adjust: i32,
     /// Soft and hard limit of open files, as far as the caller has them itself.
@@ -50,7 +63,7 @@ pub struct Launched {
 #[derive(Debug)]
 pub struct LaunchError {
     /// What failed, e.g. `execve`.
-    pub step: &'static str,
+    pub step: String,
     /// The error of that step.
     pub error: io::Error,
 }
@@ -83,16 +96,40 @@ pub fn launch(launch: &Launch<'_>) -> Result<Launched, LaunchError> {
     let mut told = [0u8; 5];
     match std::fs::File::from(report).read(&mut told) {
         Ok(5) => {
-            let step = STEPS.get(usize::from(told[0])).unwrap_or(&"start");
+            let step = name(&launch.view, told[0]);
             let errno = i32::from_le_bytes([told[1], told[2], told[3], told[4]]);
-            Err(failed(step, io::Error::from_raw_os_error(errno)))
+            Err(failed(&step, io::Error::from_raw_os_error(errno)))
         }
         _ => Ok(Launched { pid, pidfd }),
     }
 }
 
-fn failed(step: &'static str, error: io::Error) -> LaunchError {
-    LaunchError { step, error }
+fn failed(step: &str, error: io::Error) -> LaunchError {
+    LaunchError {
+        step: step.to_owned(),
+        error,
+    }
+}
+
+fn name(view: &[MountStep], number: u8) -> String {
+    let of_view = number.checked_sub(FIRST_OF_VIEW);
+    match of_view.and_then(|at| view.get(usize::from(at))) {
+        Some(step) => view::describe(step),
+        None => {
+            let step = STEPS.get(usize::from(number));
+            (*step.unwrap_or(&"start")).to_owned()
+        }
+    }
+}
+
+/// A program that is no whole number of instructions would be loaded in part.
+fn filter(program: &[u8]) -> Result<Vec<libc::sock_filter>, LaunchError> {
+    let filter = crate::child::instructions(program);
+    let is_whole = program.len() % size_of::<libc::sock_filter>() == 0;
+    match is_whole && u16::try_from(filter.len()).is_ok() {
+        true => Ok(filter),
+        false => Err(failed("seccomp filter", io::ErrorKind::InvalidData.into())),
+    }
 }
 
 fn prepare(launch: &Launch<'_>, report: RawFd) -> Result<Prepared, LaunchError> {
@@ -109,6 +146,12 @@ fn prepare(launch: &Launch<'_>, report: RawFd) -> Result<Prepared, LaunchError> 
         return Err(failed("execve", io::ErrorKind::InvalidInput.into()));
     }
     argv.push(std::ptr::null());
+    if launch.view.len() > MOST_OF_VIEW {
+        return Err(failed(
+            "mount namespace",
+            io::ErrorKind::InvalidInput.into(),
+        ));
+    }
     let all = launch.stdio.iter().chain(&launch.fds);
     let oom = CString::new(launch.oom_score_adjust.to_string())
         .map_err(|_| failed("oom_score_adj", io::ErrorKind::InvalidInput.into()))?;
@@ -121,7 +164,10 @@ fn prepare(launch: &Launch<'_>, report: RawFd) -> Result<Prepared, LaunchError> 
         oom,
         uid: launch.uid,
         gid: launch.gid,
+        view: launch.view.clone(),
         bounding: launch.bounding,
+        ambient: launch.ambient,
+        filter: filter(&launch.filter)?,
         no_new_privileges: launch.no_new_privileges,
         open_files: within_own_limit(launch.open_files),
     })
@@ -192,8 +238,11 @@ mod tests {
             cgroup: None,
             uid: 0,
             gid: 0,
+            view: Vec::new(),
             bounding: None,
+            ambient: 0,
             no_new_privileges: true,
+            filter: Vec::new(),
             oom_score_adjust: 0,
             open_files: (512, 512),
         }
@@ -237,5 +286,88 @@ mod tests {
         launch(&shell(&script, &writer, vec![])).unwrap();
         drop((writer, leaky));
         assert_eq!(output(reader), "done\n");
+    }
+
+    /// As the kernel tells it, of a program that was launched without rights and reads itself.
+    #[test]
+    fn a_user_has_the_ambient_capabilities_and_no_other_right() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut launched = shell("exec cat /proc/self/status", &writer, vec![]);
+        (launched.uid, launched.gid) = (64_901, 64_900);
+        launched.bounding = Some(1 << 12 | 1 << 13);
+        launched.ambient = 1 << 12;
+        launched.filter = ALLOW.to_vec();
+        launch(&launched).unwrap();
+        drop(writer);
+        let status = output(reader);
+        for line in [
+            "Uid:\t64901\t64901\t64901\t64901",
+            "Gid:\t64900\t64900\t64900\t64900",
+            "CapPrm:\t0000000000001000",
+            "CapEff:\t0000000000001000",
+            "CapBnd:\t0000000000003000",
+            "CapAmb:\t0000000000001000",
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ] {
+            assert!(status.contains(line), "no {line} in {status}");
+        }
+    }
+
+    /// `return SECCOMP_RET_ALLOW`.
+    const ALLOW: [u8; 8] = [6, 0, 0, 0, 0, 0, 0xff, 0x7f];
+
+    #[test]
+    fn a_filter_that_is_cut_is_not_loaded_in_part() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let mut cut = shell("", &writer, vec![]);
+        cut.filter = ALLOW[..7].to_vec();
+        assert_eq!(launch(&cut).unwrap_err().step, "seccomp filter");
+    }
+
+    #[test]
+    fn a_view_is_the_service_s_own_and_the_host_sees_nothing_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["open", "hidden"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        std::fs::write(at("hidden/secret"), "x").unwrap();
+        let c = |name: &str| CString::new(at(name).to_str().unwrap()).unwrap();
+        let attributes = |path, set, clear| MountStep::Attributes { path, set, clear };
+        let (reader, writer) = std::io::pipe().unwrap();
+        let script = format!(
+            "cd {}; touch open/a && echo open; touch b 2>/dev/null || echo closed; \
+             ls hidden; ls /dev | tr '\\n' ' '; echo x 2>/dev/null >/dev/null && echo null",
+            folder.path().display()
+        );
+        let mut viewed = shell(&script, &writer, vec![]);
+        viewed.view = vec![
+            attributes(c"/".into(), READ_ONLY | NO_SUID, 0),
+            MountStep::Devices,
+            MountStep::Bind(c("open")),
+            attributes(c("open"), 0, READ_ONLY),
+            MountStep::HideFolder(c("hidden")),
+        ];
+        viewed.envp.push(c"PATH=/usr/bin:/bin".into());
+        launch(&viewed).unwrap();
+        drop(writer);
+        let seen = output(reader);
+        assert_eq!(
+            seen,
+            "open\nclosed\nfull null random tty urandom zero null\n"
+        );
+        assert!(at("open/a").exists() && !at("b").exists());
+        assert!(at("hidden/secret").exists());
+    }
+
+    #[test]
+    fn a_view_that_cannot_be_had_names_its_path() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let mut wrong = shell("", &writer, vec![]);
+        wrong.view = vec![MountStep::Bind(c"/nonexistent/path".into())];
+        let error = launch(&wrong).unwrap_err();
+        assert_eq!(error.step, "bind /nonexistent/path");
+        assert_eq!(error.error.kind(), io::ErrorKind::NotFound);
     }
 }

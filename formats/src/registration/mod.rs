@@ -231,10 +231,13 @@ pub enum ErrorCode {
     /// The host is shutting down: nothing new starts.
     #[error("host is shutting down")]
     ShuttingDown = 8,
+    /// Root alone may ask for it.
+    #[error("only root may ask for this")]
+    NotAllowed = 9,
 }
 
 impl ErrorCode {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Version,
         Self::Full,
@@ -243,5 +246,6 @@ impl ErrorCode {
         Self::Gone,
         Self::Running,
         Self::ShuttingDown,
+        Self::NotAllowed,
     ];
 }

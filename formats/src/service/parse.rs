@@ -2,11 +2,12 @@
 //!
 //! Pure: text in, a value or an error that names the line out.
 
+use super::confine;
 use super::value::{boolean, bytes, capabilities, count, duration, number, words};
 use super::{Kind, Restart, Service, ServiceError};
 
 /// Every key there is, with its section.
-pub const KEYS: [(&str, &str); 21] = [
+pub const KEYS: [(&str, &str); 34] = [
     ("Unit", "Description"),
     ("Unit", "After"),
     ("Unit", "Requires"),
@@ -15,7 +16,20 @@ pub const KEYS: [(&str, &str); 21] = [
     ("Service", "User"),
     ("Service", "Group"),
     ("Service", "CapabilityBoundingSet"),
+    ("Service", "AmbientCapabilities"),
     ("Service", "NoNewPrivileges"),
+    ("Service", "SystemCallFilter"),
+    ("Service", "RestrictAddressFamilies"),
+    ("Service", "RestrictNamespaces"),
+    ("Service", "ProtectSystem"),
+    ("Service", "ProtectProc"),
+    ("Service", "PrivateDevices"),
+    ("Service", "ReadWritePaths"),
+    ("Service", "ReadOnlyPaths"),
+    ("Service", "InaccessiblePaths"),
+    ("Service", "ExecPaths"),
+    ("Service", "NoExecPaths"),
+    ("Service", "RuntimeDirectory"),
     ("Service", "MemoryMax"),
     ("Service", "MemoryHigh"),
     ("Service", "TasksMax"),
@@ -116,7 +130,9 @@ fn set(service: &mut Service, key: &str, value: &str) -> Result<(), String> {
             let named = capabilities(value)?;
             *service.capabilities.get_or_insert(0) |= named;
         }
+        "AmbientCapabilities" => service.ambient |= capabilities(value)?,
         "NoNewPrivileges" => service.no_new_privileges = boolean(value)?,
+        "RuntimeDirectory" => service.runtime_directory = Some(confine::below_run(value)?),
         "MemoryMax" => service.memory_max = bytes(value)?,
         "MemoryHigh" => service.memory_high = bytes(value)?,
         "TasksMax" => service.tasks_max = count(value)?,
@@ -134,7 +150,7 @@ fn set(service: &mut Service, key: &str, value: &str) -> Result<(), String> {
         "OOMScoreAdjust" => {
             service.oom_score_adjust = i32::try_from(number(value, -1000, 1000)?).unwrap_or(0);
         }
-        _ => {}
+        _ => confine::set(&mut service.system_calls, &mut service.view, key, value)?,
     }
     Ok(())
 }
@@ -210,6 +226,7 @@ fn check(service: &Service) -> Result<(), String> {
     if service.kind == Kind::Oneshot && service.restart == Restart::Always {
         return Err("Type=oneshot with Restart=always would never end: use on-failure".to_owned());
     }
+    confine::check(service)?;
     let own = |list: &Vec<String>| list.contains(&service.name);
     if own(&service.after) || own(&service.requires) {
         return Err("After= or Requires= names the service itself".to_owned());

@@ -157,8 +157,11 @@ fn start(
         // The device's owner, with no capability left.
         uid: 0,
         gid: 0,
+        view: Vec::new(),
         bounding: Some(0),
+        ambient: 0,
         no_new_privileges: true,
+        filter: Vec::new(),
         oom_score_adjust: 0,
         open_files: (64, 64),
     };

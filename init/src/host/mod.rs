@@ -15,6 +15,7 @@ use crate::power::plan::{self, Plan};
 use crate::report::{Report, publish_status};
 use crate::service::backoff::Random;
 use crate::service::cgroup::Cgroups;
+use crate::service::launch;
 use crate::service::mailbox::Mailbox;
 use crate::service::order;
 use crate::service::supervisor::{Effect, Event, Supervisor};
@@ -23,7 +24,7 @@ use crate::slots::table::Table;
 use crate::trial::{Trial, Verdict};
 use crate::watchdog::Watchdog;
 use formats::registration::{Exit, ExitKind, Power, StampKind};
-use formats::{paths, status};
+use formats::{accounts, paths, status};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{Timespec, epoll};
 use services::Run;
@@ -118,7 +119,7 @@ impl Host {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             signals: wiring::signals()?,
             mailbox: Mailbox::bind(&places.notify)?,
-            desk: Desk::bind(&places.control)?,
+            desk: Desk::bind(&places.control, launch::user(accounts::ENGINE))?,
             null: wiring::open_null()?,
             report,
             places,

@@ -2,10 +2,12 @@
 //!
 //! The clone itself is in `sys`; nothing here decides when a service starts.
 
-use super::accounts;
 use super::store::Store;
-use formats::paths::NOTIFY_SOCKET;
+use super::view;
+use formats::paths::{self, NOTIFY_SOCKET};
 use formats::service::Service;
+use formats::{accounts, seccomp};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, openat};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -34,6 +36,10 @@ pub struct Place<'a> {
 /// A sentence: an unknown user, or the step that failed.
 pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launched, String> {
     let (uid, gid) = identity(service)?;
+    if let Some(name) = &service.runtime_directory {
+        let folder = Path::new("/run").join(name);
+        own_folder(&folder, uid, gid).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
     let words = service.exec_start.iter();
     let argv = words.map(|word| c_string(word)).collect::<Result<_, _>>()?;
     let launch = Launch {
@@ -44,8 +50,11 @@ pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launc
         cgroup: place.cgroup,
         uid,
         gid,
+        view: view::steps(&service.view, view::found)?,
         bounding: service.capabilities,
+        ambient: service.ambient,
         no_new_privileges: service.no_new_privileges,
+        filter: filter(service)?,
         oom_score_adjust: service.oom_score_adjust,
         open_files: OPEN_FILES,
     };
@@ -54,18 +63,47 @@ pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launc
 }
 
 fn identity(service: &Service) -> Result<(u32, u32), String> {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (uid, own_group) = match &service.user {
-        Some(name) => accounts::user(&read("/etc/passwd"), name)
-            .ok_or_else(|| format!("User={name}: not in /etc/passwd"))?,
+        Some(name) => user(name).ok_or_else(|| format!("User={name}: no such user"))?,
         None => (0, 0),
     };
     let gid = match &service.group {
-        Some(name) => accounts::group(&read("/etc/group"), name)
-            .ok_or_else(|| format!("Group={name}: not in /etc/group"))?,
+        Some(name) => group(name).ok_or_else(|| format!("Group={name}: no such group"))?,
         None => own_group,
     };
     Ok((uid, gid))
+}
+
+/// The user's id and its own group: of the image's accounts first, which a config cannot change.
+#[must_use]
+pub fn user(name: &str) -> Option<(u32, u32)> {
+    let mut files = [paths::ACCOUNTS, "/etc/passwd"].into_iter();
+    files.find_map(|file| accounts::user(&fs::read_to_string(file).ok()?, name))
+}
+
+fn group(name: &str) -> Option<u32> {
+    let mut files = [paths::GROUPS, "/etc/group"].into_iter();
+    files.find_map(|file| accounts::group(&fs::read_to_string(file).ok()?, name))
+}
+
+/// Makes the folder, if it is not there, the user's own. A link in its place is not followed.
+fn own_folder(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    fs::create_dir_all(path)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = openat(CWD, path, flags, Mode::empty())?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(fchown(&folder, Some(uid), Some(gid))?)
+}
+
+/// The image's filter for the service; to run it without would be to run it with more rights.
+fn filter(service: &Service) -> Result<Vec<u8>, String> {
+    if !service.system_calls.is_restricted() {
+        return Ok(Vec::new());
+    }
+    let path = format!("{}/{}.bpf", paths::FILTERS, service.name);
+    let file = fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
+    let instructions = seccomp::decode(&file).map_err(|e| format!("{path}: {e}"))?;
+    Ok(instructions.to_vec())
 }
 
 fn environment(service: &Service, notify: &Path, store: &Store) -> Result<Vec<CString>, String> {
@@ -100,6 +138,7 @@ fn c_string(text: &str) -> Result<CString, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn stored_descriptors_are_announced_and_none_are_not() {
@@ -124,10 +163,29 @@ mod tests {
     fn an_unknown_user_is_a_sentence() {
         let mut service = Service::new("a");
         service.user = Some("nobody-knows".into());
+        assert!(identity(&service).unwrap_err().contains("no such user"));
+    }
+
+    #[test]
+    fn a_service_whose_filter_is_missing_does_not_start() {
+        let mut service = Service::new("a-service-of-no-image");
+        assert_eq!(filter(&service), Ok(Vec::new()));
+        service.system_calls.families = vec!["AF_UNIX".into()];
         assert!(
-            identity(&service)
+            filter(&service)
                 .unwrap_err()
-                .contains("not in /etc/passwd")
+                .contains("a-service-of-no-image.bpf")
         );
+    }
+
+    #[test]
+    fn a_runtime_folder_is_its_user_s_and_a_link_in_its_place_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let meta = fs::metadata(folder.path()).unwrap();
+        let (uid, gid) = (meta.uid(), meta.gid());
+        own_folder(&folder.path().join("a/b"), uid, gid).unwrap();
+        assert!(folder.path().join("a/b").is_dir());
+        std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
+        assert!(own_folder(&folder.path().join("link"), uid, gid).is_err());
     }
 }

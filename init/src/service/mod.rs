@@ -1,9 +1,8 @@
 //! Services: order, supervision, `sd_notify`, logs.
 //!
-//! The deciders (`supervisor`, `order`, `backoff`, `accounts`) touch nothing; the doers
+//! The deciders (`supervisor`, `order`, `backoff`, `view`) touch nothing; the doers
 //! (`launch`, `cgroup`, `log`, `store`, `mailbox`) decide nothing.
 
-pub mod accounts;
 pub mod backoff;
 pub mod cgroup;
 pub mod launch;
@@ -12,3 +11,4 @@ pub mod mailbox;
 pub mod order;
 pub mod store;
 pub mod supervisor;
+pub mod view;

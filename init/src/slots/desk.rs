@@ -1,6 +1,6 @@
 //! The control socket (see `formats::registration`): clients, their requests, what is sent to them.
 //!
-//! Root only. A client that does not read is not waited for, and one that misbehaves is shut out;
+//! For root, and for the engine's user as far as slots go. A client that does not read is not waited for, and one that misbehaves is shut out;
 //! neither costs a slot its content.
 
 use super::child;
@@ -36,6 +36,7 @@ pub enum Wish {
 
 struct Client {
     socket: OwnedFd,
+    is_root: bool,
     outbox: Outbox,
 }
 
@@ -50,27 +51,36 @@ pub enum Wants {
     Nothing,
 }
 
+/// A user's id and its group's.
+pub type Account = (u32, u32);
+
 /// The socket and its clients.
 pub struct Desk {
     listener: OwnedFd,
+    engine: Option<Account>,
     clients: [Option<Client>; MOST_CLIENTS],
 }
 
 impl Desk {
-    /// Binds the socket, for root alone.
+    /// Binds the socket, for root and for the engine's user, if it has one of its own.
     ///
     /// # Errors
-    /// As socket(2), bind(2), chmod(2) or listen(2).
-    pub fn bind(path: &Path) -> io::Result<Self> {
+    /// As socket(2), bind(2), chmod(2), chown(2) or listen(2).
+    pub fn bind(path: &Path, engine: Option<Account>) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::SEQPACKET;
         let listener = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
         let _ = fs::remove_file(path);
         rustix::net::bind(&listener, &SocketAddrUnix::new(path)?)?;
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        if let Some((_, group)) = engine {
+            std::os::unix::fs::chown(path, None, Some(group))?;
+        }
+        let mode = if engine.is_some() { 0o660 } else { 0o600 };
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
         rustix::net::listen(&listener, QUEUE)?;
         Ok(Self {
             listener,
+            engine,
             clients: [const { None }; MOST_CLIENTS],
         })
     }
@@ -93,18 +103,20 @@ impl Desk {
         self.clients.iter().any(Option::is_none)
     }
 
-    /// Lets one client in; its number, or nothing when there is none, it is not root, or all places
-    /// are taken.
+    /// Lets one client in; its number, or nothing when there is none, it is a stranger, or all
+    /// places are taken.
     pub fn accept(&mut self) -> Option<usize> {
         let place = self.clients.iter().position(Option::is_none)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::accept_with(&self.listener, flags).ok()?;
         let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
-        if !peer.uid.is_root() {
+        let uid = peer.uid.as_raw();
+        if uid != 0 && self.engine.is_none_or(|(engine, _)| uid != engine) {
             return None;
         }
         self.clients[place] = Some(Client {
             socket,
+            is_root: uid == 0,
             outbox: Outbox::default(),
         });
         Some(place)
@@ -179,6 +191,9 @@ impl Desk {
             Ok(Request::Register { id, pid }) => (register(id, pid, fds, table), None),
             Ok(Request::Release { id }) => (self.release(id, table), None),
             Ok(Request::Stamp { name, kind }) => (Ok(0), Some(Wish::Stamp(kind, name))),
+            Ok(Request::Power(_)) if !self.clients[client].as_ref()?.is_root => {
+                (Err(ErrorCode::NotAllowed), None)
+            }
             Ok(Request::Power(power)) => (Ok(0), Some(Wish::Power(power))),
             Ok(request) => {
                 let outbox = &mut self.clients[client].as_mut()?.outbox;

@@ -1,5 +1,5 @@
 //! `skeg net`: the host's own network. Brings links up, leases addresses by DHCPv4, and writes what
-//! it learnt to `/run/skeg/resolv.conf` and `/run/skeg/network.json`.
+//! it learnt to `/run/skeg/net/resolv.conf` and `/run/skeg/net/network.json`.
 //!
 //! Never touches links that are not physical ones, nor containers' networks. IPv6 addresses are the
 //! kernel's own doing, by router advertisements.
@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs the daemon until it is told to stop by SIGTERM. Addresses stay: their leases do too.
 pub fn main() -> anyhow::Result<()> {
     crate::daemon_log::start();
-    let folder = PathBuf::from(paths::RUN);
+    let folder = PathBuf::from(paths::NETWORK_FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let supervisor = notify::Supervisor::from_environment();
     let settings = daemon::Settings {

@@ -1,4 +1,4 @@
-//! What the daemon learnt, as files: `/run/skeg/network.json` and `/run/skeg/resolv.conf`.
+//! What the daemon learnt, as files: `/run/skeg/net/network.json` and `/run/skeg/net/resolv.conf`.
 //!
 //! The texts are pure; written whole or not at all, readable by everybody.
 

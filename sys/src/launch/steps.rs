@@ -2,22 +2,28 @@
 //!
 //! It never allocates, locks, panics or logs: all that it touches was prepared before the clone.
 
+use super::view::{self, MountStep};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::RawFd;
 
 /// Names of the child's steps, by the number that it reports.
-pub(super) const STEPS: [&str; 9] = [
+pub(super) const STEPS: [&str; 12] = [
     "setsid",
     "oom_score_adj",
     "setrlimit",
     "dup",
     "close_range",
+    "mount namespace",
     "capability bounding set",
     "setgid and setuid",
+    "capabilities",
     "no_new_privs",
+    "seccomp filter",
     "execve",
 ];
+/// Steps from here on are those of the view, in order.
+pub(super) const FIRST_OF_VIEW: u8 = 64;
 
 /// Longest text of a process id, which `LISTEN_PID=` leaves room for.
 pub(super) const PID_ROOM: usize = 10;
@@ -32,7 +38,10 @@ pub(super) struct Prepared {
     pub(super) oom: CString,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    pub(super) view: Vec<MountStep>,
     pub(super) bounding: Option<u64>,
+    pub(super) ambient: u64,
+    pub(super) filter: Vec<libc::sock_filter>,
     pub(super) no_new_privileges: bool,
     pub(super) open_files: libc::rlimit,
 }
@@ -77,18 +86,8 @@ fn steps(prepared: &mut Prepared) -> u8 {
     if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flag) } < 0 {
         return 4;
     }
-    if !prepared.bounding.is_none_or(drop_capabilities) {
-        return 5;
-    }
-    if !take_identity(prepared.uid, prepared.gid) {
-        return 6;
-    }
-    if prepared.no_new_privileges {
-        // SAFETY: this prctl takes only numbers.
-        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        if result < 0 {
-            return 7;
-        }
+    if let Err(step) = confine(prepared) {
+        return step;
     }
     write_own_pid(&mut prepared.listen_pid);
     // SAFETY: both arrays end with a null pointer, and their strings outlive the call: they belong
@@ -100,7 +99,37 @@ fn steps(prepared: &mut Prepared) -> u8 {
             prepared.envp.as_ptr(),
         );
     }
-    8
+    11
+}
+
+/// Takes the rights away, each while the next may still be taken.
+fn confine(prepared: &Prepared) -> Result<(), u8> {
+    let held = |is_done: bool, step: u8| if is_done { Ok(()) } else { Err(step) };
+    if !prepared.view.is_empty() {
+        held(view::leave(), 5)?;
+        for (step, number) in prepared.view.iter().zip(FIRST_OF_VIEW..) {
+            held(view::take(step), number)?;
+        }
+        // The folder that it stands in is the host's still.
+        // SAFETY: a constant C string.
+        held(unsafe { libc::chdir(c"/".as_ptr()) } == 0, 5)?;
+    }
+    held(prepared.bounding.is_none_or(drop_capabilities), 6)?;
+    held(
+        take_identity(prepared.uid, prepared.gid, prepared.ambient),
+        7,
+    )?;
+    if prepared.uid != 0 {
+        held(keep_capabilities(prepared.ambient), 8)?;
+    }
+    if prepared.no_new_privileges {
+        // SAFETY: this prctl takes only numbers.
+        held(
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0,
+            9,
+        )?;
+    }
+    held(prepared.filter.is_empty() || load(&prepared.filter), 10)
 }
 
 fn reset_signals() {
@@ -166,16 +195,49 @@ fn drop_capabilities(keep: u64) -> bool {
     true
 }
 
-fn take_identity(uid: u32, gid: u32) -> bool {
+fn take_identity(uid: u32, gid: u32, ambient: u64) -> bool {
     if uid == 0 && gid == 0 {
         return true;
     }
     // SAFETY: numbers, and an empty list of groups for which no memory is read.
     unsafe {
-        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) >= 0
+        (ambient == 0 || libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0)
+            && libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) >= 0
             && libc::syscall(libc::SYS_setresgid, gid, gid, gid) >= 0
             && libc::syscall(libc::SYS_setresuid, uid, uid, uid) >= 0
     }
+}
+
+/// The capabilities of a user other than root: these, over the exec too, and no other.
+fn keep_capabilities(keep: u64) -> bool {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two words of each set.
+    const VERSION: u32 = 0x2008_0522;
+    let header = [VERSION, 0];
+    let (low, high) = ((keep & 0xffff_ffff) as u32, (keep >> 32) as u32);
+    // Effective, permitted, inheritable: without the last, nothing can be ambient.
+    let sets = [low, low, low, high, high, high];
+    // SAFETY: header and sets are laid out as the kernel's structures of this version.
+    if unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) } < 0 {
+        return false;
+    }
+    for number in (0..64).filter(|n| keep & (1 << n) != 0) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE;
+        // SAFETY: this prctl takes only numbers.
+        if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, number, 0, 0) } < 0 {
+            return false;
+        }
+    }
+    true
+}
+
+fn load(filter: &[libc::sock_filter]) -> bool {
+    let program = libc::sock_fprog {
+        len: filter.len() as libc::c_ushort,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: `program` points to `len` instructions, which the kernel copies and verifies.
+    unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) == 0 }
 }
 
 /// Writes the caller's own pid in decimal after `LISTEN_PID=`, without allocating.

@@ -1,6 +1,11 @@
-//! Users and groups by name, from the text of `/etc/passwd` and `/etc/group`.
+//! Users and groups of the host's daemons, and how they are found in passwd(5) and group(5).
 //!
 //! Pure. A static program must not ask the C library: it would want modules that are not there.
+
+/// The user of the engine, who alone but root may talk to PID 1 and to the zygote.
+pub const ENGINE: &str = "skeg-engine";
+/// The group whose members may use the engine's API, which is as much as to be root.
+pub const API_GROUP: &str = "skeg";
 
 /// The user's id and its own group, from passwd(5); a number is taken as it is, with that group.
 #[must_use]
