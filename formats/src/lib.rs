@@ -28,4 +28,5 @@ pub mod signed;
 pub mod status;
 pub mod systemd1;
 pub mod unit_file;
+pub mod update;
 pub mod version;

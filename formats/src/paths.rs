@@ -20,6 +20,10 @@ pub const ZYGOTE_SOCKET: &str = "/run/skeg/zygote.sock";
 pub const HEALTH_SOCKET: &str = "/run/skeg/health.sock";
 /// What the network daemon writes, the only folder that it can write to.
 pub const NETWORK_FOLDER: &str = "/run/skeg/net";
+/// The updater's socket for `skeg update`, mode 0600: see [`crate::update`].
+pub const UPDATE_SOCKET: &str = "/run/skeg/update.sock";
+/// Where the updater mounts the ESP while it uses it.
+pub const ESP: &str = "/efi";
 /// Resolver configuration as the network daemon learnt it; `/etc/resolv.conf` links here.
 pub const RESOLV_CONF: &str = "/run/skeg/net/resolv.conf";
 /// Addresses, routes and servers of the host, written by the network daemon.

@@ -6,5 +6,6 @@
 pub mod esp;
 pub mod fetch;
 pub mod firmware;
+pub mod machine;
 pub mod reader;
 pub mod trust;

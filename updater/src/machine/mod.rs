@@ -1,0 +1,424 @@
+//! An update's course as a value: idle → waiting → staging → staged → rebooting → on trial → good, or
+//! back.
+//!
+//! No clock, no file, no network: `now` comes with each event, and whoever drives it carries the
+//! effects out in their order. An effect that fails comes back as an event. [`Effect::Remember`] stands
+//! before whatever a cut must not repeat blindly.
+
+mod resume;
+#[cfg(test)]
+mod tests;
+
+use formats::release::Reason;
+use formats::update::{Entry, MOST_HISTORY, Memory, Outcome, Phase};
+use formats::version::Version;
+use std::time::Duration;
+
+pub use resume::{Seen, resume};
+
+/// Tries of a release that was inconclusive, before it is denied all the same.
+const MOST_TIMES: u32 = 3;
+/// The first pause after an inconclusive trial; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the kernel started.
+    pub boot: Duration,
+    /// Nanoseconds since the epoch.
+    pub epoch_ns: u64,
+}
+
+/// What a host does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Stages and reboots unasked.
+    pub unattended: bool,
+    /// Between two looks for a release; none: never unasked.
+    pub poll: Option<Duration>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A deadline may have passed.
+    Tick,
+    /// A look for a release has ended: the newest that may be taken, if any.
+    Offered(Option<Version>),
+    /// A look for a release has failed.
+    CheckFailed,
+    /// The release lies on the ESP.
+    Staged,
+    /// It does not.
+    StageFailed(String),
+    /// The units that are healthy now, before the drain; none if nobody tells.
+    Healthy(Option<Vec<String>>),
+    /// The expected units are healthy.
+    Passed(Vec<String>),
+    /// They are not, at the deadline.
+    Failed(String),
+    /// A person asks.
+    Ask(Ask),
+}
+
+/// What a person may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Look for a release.
+    Check,
+    /// Stage what was found.
+    Apply,
+    /// Boot what is staged.
+    Reboot,
+    /// Back to the release before.
+    Rollback {
+        /// Which one that is.
+        to: Version,
+    },
+    /// Hold the host at a release.
+    Pin(Option<Version>),
+    /// Drop what was found or staged.
+    Cancel,
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make the memory durable.
+    Remember,
+    /// Look for a release; ends in `Offered` or `CheckFailed`.
+    Check,
+    /// Fetch and write it; ends in `Staged` or `StageFailed`.
+    Stage(Version),
+    /// Give up a staging that is under way.
+    StopStaging,
+    /// Remove a staged release that was never tried.
+    Discard(Version),
+    /// Ask which units are healthy; ends in `Healthy`.
+    AskHealth,
+    /// Wait until these units are healthy; ends in `Passed` or `Failed`. None: the host's own probe.
+    Judge(Vec<String>),
+    /// Write the record that this boot is good.
+    BootOk(Vec<String>),
+    /// Take the counter from the running release.
+    Bless,
+    /// Put a release behind every other.
+    PutBehind(Version),
+    /// Make a release on the ESP the next to boot.
+    Prefer(Version),
+    /// Write a deny record.
+    Deny(Version, Reason, String),
+    /// Take a deny record back.
+    Allow(Version),
+    /// Shut down in order and reboot.
+    Reboot,
+}
+
+/// The value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// What is remembered.
+    pub memory: Memory,
+    /// The release that runs.
+    pub running: Version,
+    rules: Rules,
+    /// When to look next.
+    check_at: Option<Duration>,
+    checking: bool,
+    /// A person wants what the next look finds.
+    wished: bool,
+}
+
+impl Machine {
+    /// Takes one event. An error is a sentence for whoever asked; nothing has changed then.
+    ///
+    /// # Errors
+    /// Only for [`Event::Ask`].
+    pub fn step(&mut self, event: Event, now: Now) -> Result<Vec<Effect>, String> {
+        match event {
+            Event::Tick => Ok(self.tick(now)),
+            Event::Offered(found) => Ok(self.offered(found, now)),
+            Event::CheckFailed => {
+                self.looked(now);
+                Ok(Vec::new())
+            }
+            Event::Staged => Ok(self.staged(now)),
+            Event::StageFailed(text) => Ok(self.stage_failed(&text, now)),
+            Event::Healthy(units) => Ok(self.healthy(units)),
+            Event::Passed(units) => Ok(self.passed(units, now)),
+            Event::Failed(text) => Ok(self.failed(text, now)),
+            Event::Ask(ask) => self.ask(ask, now),
+        }
+    }
+
+    /// When [`Event::Tick`] is due at the latest, since the kernel started.
+    #[must_use]
+    pub fn next_deadline(&self, now: Now) -> Option<Duration> {
+        let again = match self.memory.phase {
+            Phase::Inconclusive { until_ns, .. } => {
+                let left = Duration::from_nanos(until_ns.saturating_sub(now.epoch_ns));
+                Some(now.boot.saturating_add(left))
+            }
+            _ => None,
+        };
+        let check = self.check_at.filter(|_| self.may_check());
+        [again, check].into_iter().flatten().min()
+    }
+
+    fn may_check(&self) -> bool {
+        let free = matches!(self.memory.phase, Phase::Idle | Phase::Waiting { .. });
+        free && !self.checking
+    }
+
+    fn tick(&mut self, now: Now) -> Vec<Effect> {
+        if let Phase::Inconclusive {
+            version, until_ns, ..
+        } = self.memory.phase
+            && now.epoch_ns >= until_ns
+        {
+            // Preferred first: a cut before the memory boots it, and it is judged.
+            let mut effects = vec![Effect::Prefer(version)];
+            effects.extend(self.enter(Phase::Staged { version }, [Effect::AskHealth]));
+            return effects;
+        }
+        match self.check_at {
+            Some(at) if now.boot >= at && self.may_check() => self.check(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn check(&mut self) -> Vec<Effect> {
+        self.checking = true;
+        vec![Effect::Check]
+    }
+
+    fn looked(&mut self, now: Now) {
+        self.checking = false;
+        self.check_at = self.rules.poll.map(|pause| now.boot + pause);
+    }
+
+    fn offered(&mut self, found: Option<Version>, now: Now) -> Vec<Effect> {
+        self.looked(now);
+        let wished = std::mem::take(&mut self.wished);
+        let found =
+            found.filter(|v| *v > self.running && self.memory.pinned.is_none_or(|p| p == *v));
+        match (&self.memory.phase, found) {
+            (Phase::Idle | Phase::Waiting { .. }, Some(version)) => {
+                if wished || self.rules.unattended {
+                    self.begin(version)
+                } else {
+                    self.enter(Phase::Waiting { version }, [])
+                }
+            }
+            // It was withdrawn.
+            (Phase::Waiting { .. }, None) => self.enter(Phase::Idle, []),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The healthy set is known before there is anything that could boot.
+    fn begin(&mut self, version: Version) -> Vec<Effect> {
+        self.enter(Phase::Staging { version }, [Effect::AskHealth])
+    }
+
+    fn staged(&mut self, now: Now) -> Vec<Effect> {
+        let Phase::Staging { version } = self.memory.phase else {
+            return Vec::new();
+        };
+        self.note(now, version, Outcome::Staged, "written and read back");
+        // Asked now, too: somebody may reboot the host at any moment.
+        self.enter(Phase::Staged { version }, [Effect::AskHealth])
+    }
+
+    fn stage_failed(&mut self, text: &str, now: Now) -> Vec<Effect> {
+        let Phase::Staging { version } = self.memory.phase else {
+            return Vec::new();
+        };
+        let last = self.memory.history.last();
+        let told = last.is_some_and(|e| {
+            (e.version, e.outcome, &*e.detail) == (version, Outcome::NotStaged, text)
+        });
+        if !told {
+            self.note(now, version, Outcome::NotStaged, text);
+        }
+        self.enter(Phase::Waiting { version }, [])
+    }
+
+    fn healthy(&mut self, units: Option<Vec<String>>) -> Vec<Effect> {
+        self.memory.expected = units.unwrap_or_default();
+        match self.memory.phase {
+            Phase::Staging { version } => vec![Effect::Remember, Effect::Stage(version)],
+            Phase::Staged { version } if self.rules.unattended || self.wished => {
+                self.wished = false;
+                self.enter(Phase::Rebooting { version }, [Effect::Reboot])
+            }
+            _ => vec![Effect::Remember],
+        }
+    }
+
+    fn passed(&mut self, units: Vec<String>, now: Now) -> Vec<Effect> {
+        match self.memory.phase.clone() {
+            Phase::OnTrial { version } => {
+                self.note(now, version, Outcome::Good, &told(&units));
+                // Blessed first: a cut before the memory finds a blessed release, and knows what it means.
+                let mut effects = vec![Effect::Bless];
+                effects.extend(self.enter(Phase::Idle, [Effect::BootOk(units)]));
+                effects
+            }
+            Phase::Returned {
+                version,
+                reason,
+                detail,
+            } => {
+                self.note(now, version, Outcome::RolledBack, &detail);
+                let mut effects = vec![Effect::Deny(version, reason, detail)];
+                effects.extend(self.enter(Phase::Idle, []));
+                effects
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn failed(&mut self, text: String, now: Now) -> Vec<Effect> {
+        match self.memory.phase.clone() {
+            Phase::OnTrial { version } => {
+                let phase = Phase::Returned {
+                    version,
+                    reason: Reason::Unhealthy,
+                    detail: text,
+                };
+                self.enter(phase, [Effect::PutBehind(version), Effect::Reboot])
+            }
+            Phase::Returned {
+                version,
+                reason,
+                detail,
+            } => self.inconclusive(
+                version,
+                reason,
+                &format!("{detail}; without it: {text}"),
+                now,
+            ),
+            _ => Vec::new(),
+        }
+    }
+
+    fn inconclusive(
+        &mut self,
+        version: Version,
+        reason: Reason,
+        text: &str,
+        now: Now,
+    ) -> Vec<Effect> {
+        let before = self.memory.history.iter();
+        let before = before.filter(|e| e.version == version && e.outcome == Outcome::Inconclusive);
+        let times = u32::try_from(before.count()).unwrap_or(u32::MAX);
+        if times >= MOST_TIMES {
+            self.note(now, version, Outcome::RolledBack, text);
+            let mut effects = vec![Effect::Deny(version, reason, text.to_owned())];
+            effects.extend(self.enter(Phase::Idle, []));
+            return effects;
+        }
+        self.note(now, version, Outcome::Inconclusive, text);
+        let pause = u64::try_from((FIRST_PAUSE * (1 << times)).as_nanos()).unwrap_or(u64::MAX);
+        let phase = Phase::Inconclusive {
+            version,
+            times: times + 1,
+            until_ns: now.epoch_ns.saturating_add(pause),
+        };
+        self.enter(phase, [])
+    }
+
+    fn ask(&mut self, ask: Ask, now: Now) -> Result<Vec<Effect>, String> {
+        let phase = self.memory.phase.clone();
+        match (ask, phase) {
+            (Ask::Check, _) if self.may_check() => Ok(self.check()),
+            (Ask::Check | Ask::Apply, _) if self.checking => {
+                self.wished |= ask == Ask::Apply;
+                Ok(Vec::new())
+            }
+            (Ask::Apply, Phase::Waiting { version }) => Ok(self.begin(version)),
+            (Ask::Apply, Phase::Idle) => {
+                self.wished = true;
+                Ok(self.check())
+            }
+            (Ask::Reboot, Phase::Staged { .. }) => {
+                self.wished = true;
+                Ok(vec![Effect::AskHealth])
+            }
+            (Ask::Reboot, _) => Err("nothing is staged: first `skeg update apply`".into()),
+            (Ask::Rollback { to }, Phase::Idle | Phase::Waiting { .. } | Phase::OnTrial { .. }) => {
+                let from = self.running;
+                self.note(now, from, Outcome::RolledBack, "by hand");
+                let deny = Effect::Deny(from, Reason::ByHand, "rolled back by hand".into());
+                let mut effects = vec![deny];
+                effects.extend(self.enter(Phase::Idle, [Effect::Prefer(to), Effect::Reboot]));
+                Ok(effects)
+            }
+            (Ask::Pin(version), Phase::Idle | Phase::Waiting { .. }) => {
+                self.memory.pinned = version;
+                let other = version.filter(|v| *v != self.running);
+                let prefer = other.map(Effect::Prefer);
+                Ok(self.enter(Phase::Idle, prefer))
+            }
+            (Ask::Cancel, Phase::Waiting { version }) => {
+                self.note(now, version, Outcome::Cancelled, "before it was fetched");
+                Ok(self.enter(Phase::Idle, []))
+            }
+            (Ask::Cancel, Phase::Staging { version }) => {
+                self.note(now, version, Outcome::Cancelled, "while it was written");
+                Ok(self.enter(Phase::Idle, [Effect::StopStaging]))
+            }
+            (Ask::Cancel, Phase::Staged { version } | Phase::Inconclusive { version, .. }) => {
+                self.note(now, version, Outcome::Cancelled, "before it was booted");
+                let mut effects = vec![Effect::Discard(version)];
+                effects.extend(self.enter(Phase::Idle, []));
+                Ok(effects)
+            }
+            (Ask::Cancel, Phase::Idle) => Err("no update is under way".into()),
+            (_, phase) => Err(busy(&phase)),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, then: impl IntoIterator<Item = Effect>) -> Vec<Effect> {
+        self.memory.phase = phase;
+        let mut effects = vec![Effect::Remember];
+        effects.extend(then);
+        effects
+    }
+
+    fn note(&mut self, now: Now, version: Version, outcome: Outcome, detail: &str) {
+        let history = &mut self.memory.history;
+        history.push(Entry {
+            at_ns: now.epoch_ns,
+            version,
+            running: self.running,
+            outcome,
+            detail: detail.to_owned(),
+        });
+        let old = history.len().saturating_sub(MOST_HISTORY);
+        history.drain(..old);
+    }
+}
+
+fn told(units: &[String]) -> String {
+    match units {
+        [] => "the host's own probe passed".into(),
+        units => format!("healthy: {}", units.join(", ")),
+    }
+}
+
+fn busy(phase: &Phase) -> String {
+    let (what, version) = match phase {
+        Phase::Idle => return "nothing is under way".into(),
+        Phase::Waiting { version } => ("waits", version),
+        Phase::Staging { version } => ("is being written", version),
+        Phase::Staged { version } => ("is staged", version),
+        Phase::Rebooting { version } => ("is about to be booted", version),
+        Phase::OnTrial { version } => ("is on trial", version),
+        Phase::Returned { version, .. } => ("failed, and the release before it is judged", version),
+        Phase::Inconclusive { version, .. } => ("is tried again later", version),
+    };
+    format!("release {version} {what}: `skeg update cancel` first, or wait")
+}
