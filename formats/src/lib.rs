@@ -9,6 +9,8 @@ pub mod boot;
 pub mod channel;
 pub mod config;
 pub mod digest;
+#[cfg(feature = "serde")]
+pub mod fleet;
 pub mod health;
 #[cfg(feature = "serde")]
 pub mod manifest;
