@@ -1,6 +1,6 @@
 //! The hardware watchdog: armed before the first child, fed on progress of the main loop only.
 //!
-//! It is never disarmed: a reboot that hangs is cut by it as well.
+//! It is never disarmed: a reboot that hangs, or that the kernel refuses, is cut by it as well.
 
 use crate::clock::Moment;
 use std::fs::{File, OpenOptions};
@@ -32,13 +32,19 @@ impl Watchdog {
         let seconds = u64::try_from(seconds.unwrap_or(TIMEOUT))
             .unwrap_or(1)
             .max(1);
+        Ok(Self::armed(device, Duration::from_secs(seconds), now))
+    }
+
+    /// A device that is armed already, and resets after `timeout` without food.
+    #[must_use]
+    pub fn armed(device: File, timeout: Duration, now: Moment) -> Self {
         let mut watchdog = Self {
             device,
-            timeout: Duration::from_secs(seconds),
+            timeout,
             due: now,
         };
         watchdog.feed(now);
-        Ok(watchdog)
+        watchdog
     }
 
     /// How long the machine may hang before it is reset.

@@ -9,6 +9,7 @@ pub mod growth;
 pub mod guard;
 pub mod identity;
 pub mod modules;
+pub mod mounting;
 pub mod mounts;
 pub mod repair;
 pub mod root;

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// How long a killed one may take to be gone.
 const KILLED: Duration = Duration::from_secs(5);
 /// The watchdog is fed at least that often meanwhile.
-const BREATH: Duration = Duration::from_secs(5);
+pub const BREATH: Duration = Duration::from_secs(5);
 /// More than that of its words is thrown away.
 const MOST_WORDS: usize = 32 << 10;
 

@@ -5,6 +5,7 @@
 
 use super::disks::find_state;
 use super::growth;
+use super::mounting::{self, mount_ext4};
 use super::repair::{Aids, Pass, repair};
 use super::superblock::{Superblock, was_ours};
 use super::uevent::Uevents;
@@ -76,7 +77,7 @@ fn mount_or_repair(device: &Path, aids: &mut Aids<'_>) -> Result<Option<Problem>
     let known = needs_repair(device);
     let pass = match known {
         Some(pass) => pass,
-        None => match mount_ext4(device) {
+        None => match mount_ext4(device, Path::new(STATE), aids.alive) {
             Ok(()) => return Ok(None),
             Err(e) if is_damage(e) && Superblock::read(device).is_ok() => Pass::Safe,
             Err(e) => return Err(unmountable(device, e)),
@@ -86,20 +87,32 @@ fn mount_or_repair(device: &Path, aids: &mut Aids<'_>) -> Result<Option<Problem>
         let text = format!("{text}; data is on the disk, {STATE} is a tmpfs");
         ("state-damaged", text)
     })?;
-    match mount_ext4(device) {
+    match mount_ext4(device, Path::new(STATE), aids.alive) {
         Ok(()) => Ok(Some(("state-repaired", said))),
         Err(e) => Err(unmountable(device, e)),
     }
 }
 
 fn unmountable(device: &Path, error: Errno) -> Problem {
-    let device = device.display();
-    let hint = match error {
-        Errno::ACCESS | Errno::ROFS => " (is the disk read-only?)",
-        _ => "",
+    let name = device.display();
+    let (state, why) = match error {
+        Errno::ACCESS | Errno::ROFS => (
+            "state-read-only",
+            "the disk takes no writes: give the machine its disk writable, and reboot".to_owned(),
+        ),
+        Errno::TIMEDOUT => (
+            "state-unmountable",
+            format!(
+                "not in {} s: look for disk errors in the kernel's log (skeg logs -k)",
+                mounting::PATIENCE.as_secs()
+            ),
+        ),
+        error => ("state-unmountable", error.to_string()),
     };
-    let text = format!("mount {device} on {STATE}: {error}{hint}; data is on the disk, untouched");
-    ("state-unmountable", text)
+    let text = format!(
+        "mount {name} on {STATE}: {why}; data is on the disk, untouched, and {STATE} is a tmpfs"
+    );
+    (state, text)
 }
 
 /// What the superblock itself asks for. One that was wiped has copies, which only `-y` uses.
@@ -119,9 +132,6 @@ fn is_damage(error: Errno) -> bool {
     [Errno::UCLEAN, Errno::BADMSG, Errno::INVAL].contains(&error)
 }
 
-fn mount_ext4(device: &Path) -> rustix::io::Result<()> {
-    mount(device, STATE, c"ext4", FLAGS, c"errors=remount-ro")
-}
 fn wait(
     uevents: Option<&Uevents>,
     patience: Duration,
@@ -144,7 +154,8 @@ fn wait(
         if !more_devices(uevents, deadline) {
             let seen = found.damaged.join("; ");
             let text = format!(
-                "no partition of its type within {} s; /var is a tmpfs and is lost at the next boot. {seen}",
+                "no partition of its type within {} s: plug its disk in and reboot; \
+                 {STATE} is a tmpfs and is lost at the next boot. {seen}",
                 patience.as_secs()
             );
             problems.push(("state-missing", text.trim_end().to_owned()));

@@ -115,7 +115,10 @@ impl Host {
         self.report
             .say(&format!("{word}: {refused}; trying a reboot"));
         let _ = finish(Power::Reboot);
-        self.report.say("the machine can be switched off by hand");
+        self.report.say(match self.watchdog {
+            Some(_) => "the watchdog is fed no more: it resets the machine",
+            None => "the machine can be switched off by hand",
+        });
     }
 }
 

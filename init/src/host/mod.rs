@@ -192,15 +192,20 @@ impl Host {
         }
         self.publish();
         // Only a turn that has come to its end feeds: a hang anywhere above starves it.
-        if let Some(watchdog) = self.watchdog.as_mut().filter(|w| now >= w.due()) {
+        if let Some(watchdog) = self.hungry().filter(|w| now >= w.due()) {
             watchdog.feed(now);
         }
         self.floor.tick(now);
         Ok(())
     }
 
-    fn next_deadline(&self) -> Option<Moment> {
-        let watchdog = self.watchdog.as_ref().map(Watchdog::due);
+    /// The watchdog, until the machine should be off: it resets one whose reboot was refused.
+    fn hungry(&mut self) -> Option<&mut Watchdog> {
+        self.watchdog.as_mut().filter(|_| !self.plan.is_over())
+    }
+
+    fn next_deadline(&mut self) -> Option<Moment> {
+        let watchdog = self.hungry().map(|watchdog| watchdog.due());
         let trial = self.trial.as_ref().map(Trial::deadline);
         let all = [
             trial,

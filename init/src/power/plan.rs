@@ -76,6 +76,12 @@ impl Plan {
         (self.phase != Phase::Up).then_some(self.goal)
     }
 
+    /// Whether all was done that PID 1 can do: what is still on now waits for its reset.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Finished
+    }
+
     /// Whether the end of the last process is awaited.
     #[must_use]
     pub fn awaits_childless(&self) -> bool {
@@ -139,6 +145,7 @@ mod tests {
         assert_eq!(step(Event::Childless), Some(Action::ReleaseDisks));
         assert_eq!(step(Event::DisksDone), Some(Action::Finish(Power::Off)));
         assert_eq!(step(Event::Request(Power::Off)), None);
+        assert!(plan.is_over());
     }
 
     proptest! {

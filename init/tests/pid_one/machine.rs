@@ -7,6 +7,7 @@ use init::console::Console;
 use init::floor::Floor;
 use init::host::{Host, Places};
 use init::report::Report;
+use init::watchdog::Watchdog;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
@@ -27,7 +28,7 @@ pub fn run_host(folder: &Path) -> ExitCode {
     let services = read_services(&mut report, &folder.join("services"));
     let booted = Booted {
         report,
-        watchdog: None,
+        watchdog: watchdog(folder),
         uevents: None,
         cgroups: None,
         services,
@@ -43,6 +44,15 @@ pub fn run_host(folder: &Path) -> ExitCode {
         state: folder.join("no-state"),
     };
     Host::open(booted, places, 1).unwrap().run()
+}
+
+/// How long the box's watchdog lasts without food.
+pub const WATCHDOG: Duration = Duration::from_millis(300);
+
+/// A file that grows by a byte whenever it is fed.
+fn watchdog(folder: &Path) -> Option<Watchdog> {
+    let device = fs::File::create(folder.join("watchdog")).unwrap();
+    Some(Watchdog::armed(device, WATCHDOG, init::clock::now()))
 }
 
 /// The time was kept a while ago, and is due again where the kernel has run for as long.
@@ -65,6 +75,11 @@ impl Machine {
     /// Starts a host with these services. In their text `@ROLE name` is this program in that role,
     /// and `@DIR` the machine's folder.
     pub fn start(services: &[(&str, &str)]) -> Self {
+        Self::start_by(&[], services)
+    }
+
+    /// The same with a command before the host's, such as `setpriv`.
+    pub fn start_by(before: &[&str], services: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let own = std::env::current_exe().unwrap();
         fs::create_dir(folder.path().join("services")).unwrap();
@@ -76,6 +91,7 @@ impl Machine {
         let mut command = Command::new("unshare");
         command.args(["--pid", "--mount", "--fork", "--kill-child", "--mount-proc"]);
         let child = command
+            .args(before)
             .arg(&own)
             .arg("host")
             .arg(folder.path())

@@ -2,7 +2,7 @@
 //!
 //! Each starts a machine of its own and leaves nothing behind.
 
-use crate::machine::{Machine, Outcome};
+use crate::machine::{Machine, Outcome, WATCHDOG};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ pub const ALL: &[Promise] = &[
     ),
     ("more_clients_than_places_wait_and_are_served", throng),
     ("a_stuck_service_delays_the_end_by_its_own_timeout", stuck),
+    ("a_reboot_that_is_refused_starves_the_watchdog", refused),
     ("a_flood_of_notices_does_not_hold_up_the_host", flood),
     ("the_time_is_kept_now_and_then_and_at_the_end", time),
     ("nothing_is_registered_once_the_end_has_begun", latecomer),
@@ -159,6 +160,21 @@ fn stuck() -> Outcome {
         machine.read("console").contains("did not stop in time"),
         "no line",
     )
+}
+
+fn refused() -> Outcome {
+    let reboot = "[Service]\nExecStart=@ROLE reboot\n";
+    let powerless = ["setpriv", "--bounding-set=-sys_boot"];
+    let machine = Machine::start_by(&powerless, &[("reboot", reboot)]);
+    let fed = || machine.read("watchdog").len();
+    machine.await_text("boot.json", "service:reboot")?;
+    machine.await_text("watchdog", "\0\0\0")?;
+    fs::write(machine.path("go"), "").map_err(|e| e.to_string())?;
+    machine.await_text("console", "the watchdog is fed no more")?;
+    let before = fed();
+    std::thread::sleep(2 * WATCHDOG);
+    let text = format!("fed {} times after the end", fed() - before);
+    expect(&machine, fed() == before, &text)
 }
 
 fn flood() -> Outcome {
