@@ -31,6 +31,8 @@ pub struct ContainerOptions {
     pub ports: Vec<PortMapping>,
     /// Bind mounts and volumes.
     pub mounts: Vec<MountSpec>,
+    /// Devices of the host that it may use.
+    pub devices: Vec<DeviceSpec>,
     /// Fresh tmpfs mounts: path and options.
     pub tmpfs: Vec<TmpfsSpec>,
     /// Which network it joins.
@@ -123,6 +125,20 @@ pub enum MountSource {
     Volume(String),
     /// A volume that goes with the container.
     Anonymous,
+}
+
+/// One device of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSpec {
+    /// The node on the host.
+    pub host: PathBuf,
+    /// Absolute path in the container.
+    pub container: PathBuf,
+    /// Some of `r`, `w` and `m`, as the cgroup's rules write it.
+    pub access: String,
+    /// A host that lacks it starts the container without.
+    pub optional: bool,
 }
 
 /// One tmpfs mount.

@@ -3,13 +3,14 @@
 //! It makes volumes and the files of `/etc`, and decides nothing about processes.
 
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxDevice, Spec};
 
 use super::error::Error;
-use super::options::{ContainerOptions, MountSource, NetworkMode, Seccomp};
+use super::options::{ContainerOptions, DeviceSpec, MountSource, NetworkMode, Seccomp};
 use super::record::Config;
 use super::shelf::Shelf;
 use super::{values, volumes};
@@ -106,6 +107,7 @@ fn translate(o: &ContainerOptions) -> Result<defaults::Options, Error> {
         seccomp: seccomp(&o.seccomp)?,
         mask: o.mask.clone(),
         unmask: o.unmask.clone(),
+        devices: devices(&o.devices)?,
         tmpfs: tmpfs.collect(),
         sysctls: o.sysctls.clone(),
         rlimits: rlimits.collect(),
@@ -124,6 +126,18 @@ fn translate(o: &ContainerOptions) -> Result<defaults::Options, Error> {
         },
         ..defaults::Options::default()
     })
+}
+
+fn devices(wanted: &[DeviceSpec]) -> Result<Vec<(LinuxDevice, String)>, Error> {
+    let mut found = Vec::new();
+    for device in wanted {
+        match crate::container::devices::of_host(&device.host, &device.container) {
+            Ok(node) => found.push((node, device.access.clone())),
+            Err(e) if device.optional && e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::file("use device", &device.host, &e)),
+        }
+    }
+    Ok(found)
 }
 
 fn signed(number: u64) -> i64 {

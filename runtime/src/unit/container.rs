@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use read::{
-    capabilities, entrypoint, extend, map, millis, pids, push, reachable, reset_or_words, seconds,
-    service_restart, set, some, timeout,
+    capabilities, device, entrypoint, extend, map, millis, pids, push, reachable, reset_or_words,
+    seconds, service_restart, set, some, timeout,
 };
 
 use super::keys::{self, Support};
@@ -254,6 +254,7 @@ impl<'a> Draft<'a> {
             "Label" => map(&mut o.labels, value)?,
             "Annotation" => map(&mut o.annotations, value)?,
             "Sysctl" => map(&mut o.sysctls, value)?,
+            "AddDevice" => push(&mut o.devices, value, device)?,
             "AddCapability" => capabilities(&mut o.cap_add, value)?,
             "DropCapability" => capabilities(&mut o.cap_drop, value)?,
             "NoNewPrivileges" => o.no_new_privileges = Some(values::boolean(value)?),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::engine::options::RestartPolicy;
+use crate::engine::options::{DeviceSpec, RestartPolicy};
 use crate::engine::values;
 use crate::unit::time;
 use formats::unit_file::words;
@@ -46,6 +46,35 @@ pub fn entrypoint(value: &str) -> Result<Vec<String>, String> {
             .map_err(|e| format!("expected a JSON array of strings: {e}"));
     }
     words::split(value)
+}
+
+/// `[-]HOST[:CONTAINER][:ACCESS]`; the dash as in Quadlet: a host that lacks it is no failure.
+pub fn device(value: &str) -> Result<DeviceSpec, String> {
+    let (optional, rest) = match value.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, value),
+    };
+    let mut parts: Vec<&str> = rest.split(':').collect();
+    let is_access = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    let access = match parts.last() {
+        Some(last) if parts.len() > 1 && is_access(last) => parts.pop().unwrap_or_default(),
+        _ => "rwm",
+    };
+    let (host, container) = match parts[..] {
+        [one] => (one, one),
+        [host, container] => (host, container),
+        _ => {
+            return Err(format!(
+                "expected HOST[:CONTAINER][:ACCESS], found '{value}'"
+            ));
+        }
+    };
+    Ok(DeviceSpec {
+        host: values::absolute(host)?,
+        container: values::absolute(container)?,
+        access: access.to_owned(),
+        optional,
+    })
 }
 
 pub fn service_restart(value: &str) -> Result<RestartPolicy, String> {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::options::{MountSource, NetworkMode, RestartPolicy};
+use crate::engine::options::{DeviceSpec, MountSource, NetworkMode, RestartPolicy};
 use crate::unit::keys::{SECTIONS, section_keys};
 
 fn read(text: &str) -> Result<Unit, Vec<Problem>> {
@@ -83,6 +83,32 @@ WantedBy=multi-user.target default.target
     assert_eq!(o.stop_timeout, Some(7));
     assert_eq!(o.restart, RestartPolicy::OnFailure { max: None });
     assert_eq!(o.restart_delay_ms, Some(2000));
+}
+
+#[test]
+fn a_device_is_taken_as_quadlet_writes_it() {
+    let o = options(
+        "[Container]\nImage=x\nAddDevice=/dev/kmsg\nAddDevice=-/dev/fuse:rw\nAddDevice=/dev/sda:/dev/xvda:r\n",
+    );
+    let parts = |d: &'_ DeviceSpec| {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let paths = (text(&d.host), text(&d.container));
+        (paths.0, paths.1, d.access.clone(), d.optional)
+    };
+    let found: Vec<_> = o.devices.iter().map(parts).collect();
+    let wanted = |host: &str, container: &str, access: &str, optional| {
+        (host.into(), container.into(), access.into(), optional)
+    };
+    assert_eq!(
+        found,
+        [
+            wanted("/dev/kmsg", "/dev/kmsg", "rwm", false),
+            wanted("/dev/fuse", "/dev/fuse", "rw", true),
+            wanted("/dev/sda", "/dev/xvda", "r", false),
+        ]
+    );
+    let wrong = problems("[Container]\nImage=x\nAddDevice=kmsg\n");
+    assert!(wrong[0].1.contains("absolute path"), "{wrong:?}");
 }
 
 #[test]
