@@ -5,6 +5,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// The date at power-on of machines that count instructions: the same in every run.
+const COUNTED_FROM: &str = "2026-12-01T00:00:00";
+
 /// Where the first instruction comes from.
 #[derive(Debug, Clone)]
 pub enum Load {
@@ -58,6 +61,8 @@ pub struct Parts {
     pub watchdog: bool,
     /// What its clock says at power-on, if not this host's time.
     pub clock: Option<String>,
+    /// One nanosecond an instruction: the guest's clock counts its instructions, not time.
+    pub counted: bool,
 }
 
 /// The arguments, without QEMU's own name.
@@ -97,7 +102,11 @@ pub fn arguments(parts: &Parts) -> Vec<OsString> {
         line.option("-device", "i6300esb");
         line.option("-action", "watchdog=reset");
     }
-    if let Some(clock) = &parts.clock {
+    if parts.counted {
+        line.option("-icount", "shift=0,sleep=off");
+        let base = parts.clock.as_deref().unwrap_or(COUNTED_FROM);
+        line.option("-rtc", format!("clock=vm,base={base}"));
+    } else if let Some(clock) = &parts.clock {
         line.option("-rtc", format!("base={clock}"));
     }
     load(&mut line, &parts.load);
@@ -206,6 +215,7 @@ mod tests {
             agent: None,
             watchdog: false,
             clock: None,
+            counted: false,
         }
     }
 
@@ -227,6 +237,15 @@ mod tests {
     fn ports_are_open_on_the_loopback_only() {
         let text = text(&parts());
         assert!(text.contains("hostfwd=tcp:127.0.0.1:40000-:80"), "{text}");
+    }
+
+    #[test]
+    fn a_counted_machine_has_no_clock_but_its_instructions() {
+        let counted = Parts {
+            counted: true,
+            ..parts()
+        };
+        assert!(text(&counted).contains("-icount shift=0,sleep=off -rtc clock=vm,base=20"));
     }
 
     #[test]

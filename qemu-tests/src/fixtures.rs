@@ -6,6 +6,7 @@ pub mod debian;
 pub mod faulty;
 pub mod layer;
 pub mod layout;
+pub mod probe;
 pub mod registry;
 pub mod tools;
 pub mod web;
@@ -25,7 +26,11 @@ pub fn folder() -> PathBuf {
 }
 
 /// The image's layout: made now, or the one that was made from the same inputs.
-fn cached(name: &str, inputs: &str, make: impl FnOnce(&Layout) -> Result<()>) -> Result<Layout> {
+pub(crate) fn cached(
+    name: &str,
+    inputs: &str,
+    make: impl FnOnce(&Layout) -> Result<()>,
+) -> Result<Layout> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock();
     let key = hex(&Sha256::digest(inputs.as_bytes()));

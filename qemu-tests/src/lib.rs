@@ -5,6 +5,7 @@
 pub mod accel;
 pub mod agent;
 pub mod artefacts;
+pub mod bench;
 pub mod command;
 pub mod console;
 pub mod disk;

@@ -41,6 +41,8 @@ pub struct Machine<'a> {
     memory: u32,
     watchdog: bool,
     clock: Option<String>,
+    emulated: bool,
+    counted: bool,
     extra: String,
 }
 
@@ -56,6 +58,8 @@ impl<'a> Machine<'a> {
             memory: 512,
             watchdog: false,
             clock: None,
+            emulated: false,
+            counted: false,
             extra: String::new(),
         }
     }
@@ -102,6 +106,20 @@ impl<'a> Machine<'a> {
         self
     }
 
+    /// Emulates the processor even where KVM works: what is compared runs on the same processor.
+    #[must_use]
+    pub fn emulated(mut self) -> Self {
+        self.emulated = true;
+        self
+    }
+
+    /// Emulates the processor, and lets the machine's clock count instructions, one a nanosecond.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        self.counted = true;
+        self.emulated()
+    }
+
     /// Adds to the kernel's command line; only a direct boot has one to add to.
     #[must_use]
     pub fn kernel_option(mut self, option: &str) -> Self {
@@ -123,7 +141,10 @@ impl<'a> Machine<'a> {
         }
         let sockets = Sockets::bind(self.image.has_agent())?;
         let parts = Parts {
-            accelerator: accel::working(&self.image),
+            accelerator: match self.emulated {
+                true => "tcg",
+                false => accel::working(&self.image),
+            },
             memory: self.memory,
             load: self.load(number)?,
             disks: self.disks,
@@ -133,6 +154,7 @@ impl<'a> Machine<'a> {
             agent: self.image.has_agent().then(|| sockets.path("agent")),
             watchdog: self.watchdog,
             clock: self.clock.clone(),
+            counted: self.counted,
         };
         let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;
         let console = Console::new(sockets.accept("console", &mut qemu)?, &file("console"))?;

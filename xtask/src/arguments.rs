@@ -13,10 +13,15 @@ Usage: cargo xtask COMMAND
   test [AREA…]     all tests, or those of the areas: host, boot, engine
   image            build the images of both profiles into target/image/
   soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, lease
+  bench NAME [--quick]
+                   Skeg and its peer side by side: boot; resumable, half an hour the first time
   help             this text";
 
 /// The areas of `test`, in the order in which they run.
 pub const AREAS: [&str; 3] = ["host", "boot", "engine"];
+
+/// What `bench` measures.
+pub const BENCHES: [&str; 1] = ["boot"];
 
 /// A command with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +43,13 @@ pub enum Command {
         /// Its name.
         name: Option<String>,
     },
+    /// Measure Skeg and its peer.
+    Bench {
+        /// One of [`BENCHES`].
+        name: String,
+        /// Less of it, in a few minutes.
+        quick: bool,
+    },
     /// Only the images.
     Image,
 }
@@ -57,9 +69,10 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         "run" => parse_run(&rest),
         "test" => parse_areas(&rest),
         "soak" => parse_soak(&rest),
+        "bench" => parse_bench(&rest),
         "image" => nothing_after("image", &rest).map(|()| Command::Image),
         other => Err(format!(
-            "unknown command `{other}`; known: run, test, image, soak, help"
+            "unknown command `{other}`; known: run, test, image, soak, bench, help"
         )),
     }
 }
@@ -96,6 +109,23 @@ fn parse_soak(rest: &[&str]) -> Result<Command, String> {
     }
 }
 
+fn parse_bench(rest: &[&str]) -> Result<Command, String> {
+    let known = BENCHES.join(", ");
+    let (name, quick) = match rest {
+        [name] => (*name, false),
+        [name, "--quick"] => (*name, true),
+        [_, other, ..] => return Err(format!("`bench` knows --quick, not `{other}`")),
+        [] => return Err(format!("`bench` wants one of: {known}")),
+    };
+    if !BENCHES.contains(&name) {
+        return Err(format!("`bench` knows {known}, not `{name}`"));
+    }
+    Ok(Command::Bench {
+        name: name.to_owned(),
+        quick,
+    })
+}
+
 fn nothing_after(command: &str, rest: &[&str]) -> Result<(), String> {
     match rest.first() {
         None => Ok(()),
@@ -129,6 +159,9 @@ mod tests {
             ("test flete", "host, boot, engine"),
             ("image x", "`x`"),
             ("soak --fast", "--fast"),
+            ("bench", "boot"),
+            ("bench bot", "boot"),
+            ("bench boot --fast", "--quick"),
         ];
         for (line, hint) in cases {
             let error = parse_line(line).unwrap_err();

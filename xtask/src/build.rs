@@ -43,6 +43,13 @@ pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
     Ok(())
 }
 
+/// The program in the container that benchmarks start.
+pub fn probe() -> Outcome<()> {
+    let probe = ["-p", "qemu-tests", "--bin", "skeg-probe"];
+    let arguments = [&["--profile", place::release()], &probe[..]].concat();
+    progress::quietly("build skeg-probe (static)", &mut guest_cargo(&arguments))
+}
+
 /// Static, so that no C library is on the image. With `--target`, the flags do not reach build
 /// scripts, so the host's own builds stay as they are.
 fn guest_cargo(arguments: &[&str]) -> Command {

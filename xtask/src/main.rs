@@ -3,6 +3,7 @@
 //! It has no dependencies, so that it starts in seconds; what is heavy are programs that it starts.
 
 mod arguments;
+mod bench;
 mod build;
 mod check;
 mod packages;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Run { check } => run::run(check),
         Command::Image => run::image(),
         Command::Test { areas } => test::run(&areas),
+        Command::Bench { name, quick } => bench::run(&name, quick),
         Command::Soak { name } => soak::run(name.as_deref()),
     };
     match outcome {

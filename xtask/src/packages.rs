@@ -44,8 +44,24 @@ const NEEDED: [Package; 17] = [
     package("ca-certificates", "the roots that the image trusts"),
 ];
 
+/// Only for benchmarks: what builds the system that Skeg is compared with.
+const BENCHMARKS: [Package; 3] = [
+    package("mmdebstrap", "builds the peer, a Debian of its own"),
+    package("fakeroot", "so that nobody needs root for its disk"),
+    package("uidmap", "so that nobody needs root for its packages"),
+];
+
 /// Installs what is missing.
 pub fn install() -> Outcome<()> {
+    install_all(&NEEDED)
+}
+
+/// The same for benchmarks.
+pub fn install_for_benchmarks() -> Outcome<()> {
+    install_all(&BENCHMARKS)
+}
+
+fn install_all(needed: &[Package]) -> Outcome<()> {
     if !Path::new("/usr/bin/dpkg-query").exists() {
         return Err(
             "this is no Debian: dpkg-query is not here. Supported are Debian 12 and 13; \
@@ -53,7 +69,7 @@ pub fn install() -> Outcome<()> {
                 .to_owned(),
         );
     }
-    let missing: Vec<&Package> = NEEDED.iter().filter(|p| !is_installed(p.name)).collect();
+    let missing: Vec<&Package> = needed.iter().filter(|p| !is_installed(p.name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
