@@ -2,8 +2,16 @@
 //!
 //! Nothing is handed on that was not checked against the release that `trust` verified.
 
+mod assembly;
+mod base;
 mod download;
+mod error;
+mod folder;
 mod source;
 
+pub use assembly::Assembly;
+pub use base::Base;
 pub use download::{Counted, Download};
-pub use source::{FetchError, Source};
+pub use error::FetchError;
+pub use folder::FolderSource;
+pub use source::{Source, SourceError};

@@ -2,7 +2,6 @@
 //!
 //! The texts are for the person who reads `skeg update status`.
 
-use formats::manifest::Role;
 use formats::name::Name;
 use formats::signed::FormatError;
 use formats::version::Version;
@@ -189,15 +188,5 @@ pub enum TrustError {
         version: Version,
         /// By whom or what.
         why: String,
-    },
-    /// A file is not what the manifest says.
-    #[error("{role:?}: expected {expected} bytes, found {found}")]
-    Length {
-        /// Which file.
-        role: Role,
-        /// By the manifest.
-        expected: u64,
-        /// What the commit holds.
-        found: u64,
     },
 }

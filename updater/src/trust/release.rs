@@ -189,6 +189,12 @@ impl VerifiedRelease {
         &self.manifest.files[0]
     }
 
+    /// The file of a role, if it travels in this release.
+    #[must_use]
+    pub fn file(&self, role: Role) -> Option<&File> {
+        self.manifest.file(role)
+    }
+
     /// The loader, if it travels in this release.
     #[must_use]
     pub fn loader(&self) -> Option<&File> {
