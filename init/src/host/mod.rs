@@ -146,15 +146,22 @@ impl Host {
     }
 
     /// Runs for ever. An error of one turn is shown, and the next turn follows after a pause.
-    pub fn run(mut self) -> ! {
+    pub fn run(self) -> ! {
+        self.run_watched(|| {})
+    }
+
+    /// The same for those who want to look after each turn: tests.
+    pub fn run_watched(mut self, mut look: impl FnMut()) -> ! {
         self.queue.push_back(Event::Start);
         self.work(now());
+        self.publish();
         loop {
             if let Err(e) = self.turn() {
                 self.report
                     .degrade("init-loop", &format!("event loop: {e}"));
                 std::thread::sleep(Duration::from_millis(100));
             }
+            look();
         }
     }
 

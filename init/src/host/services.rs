@@ -54,7 +54,8 @@ impl Host {
         while let Some(event) = self.queue.pop_front() {
             let mut effects = std::mem::take(&mut self.effects);
             self.supervisor.step(event, now, &mut effects);
-            if event != Event::Tick || !effects.is_empty() {
+            let changes = !matches!(event, Event::Tick | Event::Alive(_));
+            if changes || !effects.is_empty() {
                 self.report.touch();
             }
             for effect in effects.drain(..) {
@@ -227,7 +228,13 @@ impl Host {
     fn take_notice(&mut self, index: usize, notice: Notice<'_>, letter: Letter) {
         if let Some(text) = notice.status {
             let text = text.get(..LONGEST_STATUS).unwrap_or(text);
-            text.clone_into(&mut self.runs[index].text);
+            if self.runs[index].text != text {
+                text.clone_into(&mut self.runs[index].text);
+                self.report.touch();
+            }
+        }
+        if notice.remove || notice.store {
+            self.report.touch();
         }
         if notice.remove
             && let Some(name) = notice.fd_name

@@ -43,7 +43,8 @@ pub fn run_host(folder: &Path) -> ExitCode {
         inputs: folder.join("no-inputs"),
         state: folder.join("no-state"),
     };
-    Host::open(booted, places, 1).unwrap().run()
+    let told = crate::orphans::teller(folder);
+    Host::open(booted, places, 1).unwrap().run_watched(told)
 }
 
 /// How long the box's watchdog lasts without food.
@@ -115,7 +116,12 @@ impl Machine {
 
     /// Waits until a file holds a text.
     pub fn await_text(&self, name: &str, text: &str) -> Outcome {
-        while self.started.elapsed() < LONGEST {
+        self.await_text_for(LONGEST, name, text)
+    }
+
+    /// The same for what takes longer.
+    pub fn await_text_for(&self, longest: Duration, name: &str, text: &str) -> Outcome {
+        while self.started.elapsed() < longest {
             if self.read(name).contains(text) {
                 return Ok(());
             }

@@ -5,10 +5,14 @@
 
 mod client;
 mod machine;
+mod orphans;
 mod promises;
 mod roles;
 
 use std::process::ExitCode;
+
+#[global_allocator]
+static COUNTING: sys::counting::Counting = sys::counting::Counting;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

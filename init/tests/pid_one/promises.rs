@@ -24,6 +24,10 @@ pub const ALL: &[Promise] = &[
         "every_slot_can_be_taken_and_a_slow_reader_blocks_nobody",
         crowd,
     ),
+    (
+        "ten_thousand_orphans_are_reaped_without_an_allocation",
+        orphans,
+    ),
     ("more_clients_than_places_wait_and_are_served", throng),
     ("a_stuck_service_delays_the_end_by_its_own_timeout", stuck),
     ("a_reboot_that_is_refused_starves_the_watchdog", refused),
@@ -116,6 +120,13 @@ fn adoption() -> Outcome {
 fn crowd() -> Outcome {
     let machine = Machine::start(&[("crowd", "[Service]\nExecStart=@ROLE crowd\n")]);
     machine.await_role("crowd")
+}
+
+fn orphans() -> Outcome {
+    let service = "[Service]\nExecStart=@ROLE orphans\nRestart=no\n";
+    let machine = Machine::start(&[("orphans", service)]);
+    machine.await_text_for(Duration::from_secs(120), "orphans", "\n")?;
+    machine.await_role("orphans")
 }
 
 fn throng() -> Outcome {

@@ -24,6 +24,7 @@ pub fn play(name: &str, folder: &Path) -> ExitCode {
         "first-engine" => first_engine(folder),
         "second-engine" => second_engine(folder),
         "crowd" => crowd(folder),
+        "orphans" => crate::orphans::play(folder),
         "throng" => throng(folder),
         "off" => power(folder, Power::Off),
         "reboot" => power(folder, Power::Reboot),
