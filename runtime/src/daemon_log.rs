@@ -6,18 +6,25 @@
 use std::fmt;
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// Sends this process's log to standard error; `SKEG_LOG` filters it (default: `info`).
+/// Sends this process's log to standard error; `SKEG_LOG` filters it, by levels such as `debug` or
+/// `warn,runtime::hostnet=debug` (default: `info`).
 pub fn start() {
-    let filter = EnvFilter::try_from_env("SKEG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let asked = std::env::var("SKEG_LOG").ok();
+    let asked: Option<Targets> = asked.and_then(|text| text.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .event_format(Prioritized)
+        .event_format(Prioritized);
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init();
 }
 

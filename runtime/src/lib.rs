@@ -3,6 +3,7 @@
 //! Each module is a pure middle (plans, parsers, state machines) with a thin edge (files, netlink,
 //! sockets). Nothing here knows init, updater or fleet: they meet in `formats`.
 
+mod beat;
 pub mod cli;
 pub mod container;
 mod daemon_log;
@@ -11,4 +12,5 @@ pub mod hostnet;
 pub mod image;
 pub mod network;
 pub mod unit;
+mod watched;
 pub mod zygote;

@@ -9,6 +9,7 @@ pub mod counting;
 pub mod device_filter;
 pub mod durable;
 pub mod entry;
+pub mod heap;
 pub mod launch;
 pub mod mount_attr;
 pub mod packet;

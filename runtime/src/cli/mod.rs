@@ -30,11 +30,32 @@ use error::CliError;
 /// Runs the program with its arguments, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     restore_sigpipe();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(main) = named_daemon(&arguments) {
+        return end(daemon(main()));
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
-    match dispatch(cli.verb) {
+    end(dispatch(cli.verb))
+}
+
+type Main = fn() -> anyhow::Result<()>;
+
+/// A daemon is started without the parser, whose description of all commands would stay in its memory.
+fn named_daemon(arguments: &[OsString]) -> Option<Main> {
+    let [_, name] = arguments else { return None };
+    match name.to_str()? {
+        "engine" => Some(crate::engine::main),
+        "net" => Some(crate::hostnet::main),
+        "zygote" => Some(crate::zygote::main),
+        _ => None,
+    }
+}
+
+fn end(outcome: Result<u8, CliError>) -> ExitCode {
+    match outcome {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             eprintln!("skeg: error: {e}");
@@ -47,12 +68,7 @@ fn dispatch(verb: Verb) -> Result<u8, CliError> {
     match verb {
         Verb::Engine => daemon(crate::engine::main()),
         Verb::Net => daemon(crate::hostnet::main()),
-        Verb::Zygote => {
-            let socket = crate::engine::zygote_socket();
-            match crate::zygote::server::serve(&socket) {
-                Err(e) => daemon(Err(anyhow::Error::new(e).context("zygote"))),
-            }
-        }
+        Verb::Zygote => daemon(crate::zygote::main()),
         Verb::Unit(command) => unit::check(&command),
         Verb::Boot(options) => boot::show(&options),
         other => user_verb(other),

@@ -25,12 +25,13 @@ use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
 use super::{Engine, clock, health, http, shutdown};
+use crate::beat::Beat;
 use crate::image::Store;
 use crate::network::Networks;
 use crate::zygote;
 
-/// The watchdog is fed this often.
-const BEAT: Duration = Duration::from_secs(5);
+/// The pause between beats when no watchdog asks for them.
+const UNASKED: Duration = Duration::from_secs(15);
 
 /// Where the engine finds and puts things; tests put them elsewhere.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ pub fn zygote_socket() -> PathBuf {
 /// # Errors
 /// When it cannot start at all.
 pub fn main() -> anyhow::Result<()> {
+    sys::heap::keep_small();
     crate::daemon_log::start();
     clock::steady();
     raise_descriptors();
@@ -115,10 +117,13 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     notify.send("READY=1");
     units::start_wanted(&engine, boot);
     tokio::spawn(mark_boot(engine.clone(), starts, boot_marker(&places)));
-    let mut beat = tokio::time::interval(BEAT);
+    let beat = Beat::for_watchdog(UNASKED).context("make a timer")?;
     loop {
         tokio::select! {
-            _ = beat.tick() => notify.send(&format!("WATCHDOG=1\nSTATUS={}", counts(&engine))),
+            () = beat.next() => {
+                notify.send(&format!("WATCHDOG=1\nSTATUS={}", counts(&engine)));
+                sys::heap::trim();
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

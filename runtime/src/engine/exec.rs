@@ -14,7 +14,7 @@ use super::error::Error;
 use super::io::resize;
 use super::launch::pipe;
 use super::session::ExecStreams;
-use super::watched::watched;
+use crate::watched::watched;
 use crate::zygote::{ExecRequest, ExecSession, Stdio};
 
 /// Starts the process.

@@ -222,7 +222,7 @@ impl Exits {
     /// When PID 1 cannot be reached.
     pub async fn subscribe() -> Result<Self, Error> {
         let socket = open(SockFlag::SOCK_NONBLOCK)?;
-        let socket = super::watched::watched(socket).map_err(failed)?;
+        let socket = crate::watched::watched(socket).map_err(failed)?;
         send(socket.as_fd(), &Request::Subscribe, &[])?;
         let exits = Self { socket };
         match exits.reply().await? {

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::clock;
 use super::log::Stream;
 use super::log::write::{Taken, Writer};
-use super::watched::watched;
+use crate::watched::watched;
 
 /// How long a pump waits after the log could not be written, e.g. on a full disk.
 const PAUSE: Duration = Duration::from_millis(500);

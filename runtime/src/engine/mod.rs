@@ -30,7 +30,6 @@ mod shutdown;
 mod units;
 pub mod values;
 mod volumes;
-mod watched;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

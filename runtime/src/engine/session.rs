@@ -244,7 +244,7 @@ async fn pump(
 mod tests {
     use super::*;
     use crate::engine::launch::pipe;
-    use crate::engine::watched::watched;
+    use crate::watched::watched;
 
     /// An output that holds `bytes` and whose writing end stays open.
     fn output(bytes: &[u8]) -> (Arc<AsyncFd<OwnedFd>>, OwnedFd) {

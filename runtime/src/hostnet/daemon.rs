@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::client::{Change, Client, seed};
 use super::notify::Supervisor;
 use super::report::{Link, Network};
+use crate::beat::Beat;
 
 /// How the daemon is run.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub supervisor: Supervisor,
 }
 
+/// The pause between beats when nobody asks for them.
+const UNASKED: Duration = Duration::from_secs(3600);
 /// A supervisor that waits for the network waits this long for the first lease.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,8 +63,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
         is_ready: false,
     };
     daemon.start().await?;
-    let pulse = daemon.settings.supervisor.pulse();
-    let mut pulse = tokio::time::interval(pulse.unwrap_or(Duration::from_secs(3600)));
+    let beat = Beat::for_watchdog(UNASKED).context("make a timer")?;
     let patience = tokio::time::sleep(PATIENCE);
     tokio::pin!(stop, patience);
     loop {
@@ -71,7 +73,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
                 None => anyhow::bail!("rtnetlink socket: closed by the kernel"),
             },
             Some(change) = changed.recv() => daemon.lease(change),
-            _ = pulse.tick() => daemon.settings.supervisor.tell("WATCHDOG=1"),
+            () = beat.next() => {
+                daemon.settings.supervisor.tell("WATCHDOG=1");
+                sys::heap::trim();
+            }
             () = &mut patience, if !daemon.is_ready => daemon.ready(),
             () = &mut stop => return Ok(()),
         }

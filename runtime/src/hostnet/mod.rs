@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the daemon until it is told to stop by SIGTERM. Addresses stay: their leases do too.
 pub fn main() -> anyhow::Result<()> {
+    sys::heap::keep_small();
     crate::daemon_log::start();
     let folder = PathBuf::from(paths::NETWORK_FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;

@@ -19,6 +19,15 @@ use crate::container::plan::Plan;
 pub use crate::container::failure::Failure;
 pub use client::{Client, Created, ExecSession, ExecStatus};
 
+/// Serves until it is killed.
+///
+/// # Errors
+/// When it cannot listen.
+pub fn main() -> anyhow::Result<()> {
+    use anyhow::Context;
+    match server::serve(&crate::engine::zygote_socket()).context("zygote")? {}
+}
+
 /// A container to create.
 #[derive(Debug)]
 pub struct CreateRequest {
