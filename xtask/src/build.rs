@@ -63,11 +63,13 @@ fn guest_cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// The flags of the guest's programs: the same bytes wherever the sources and cargo's home lie.
-fn guest_flags() -> [String; 3] {
+/// The flags of the guest's programs: the same bytes wherever the sources and cargo's home lie, and
+/// relocations in a twentieth of the room.
+fn guest_flags() -> [String; 4] {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     [
         "-Ctarget-feature=+crt-static".to_owned(),
+        "-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned(),
         remap(&place::workspace(), "/skeg"),
         remap(&place::cargo_home(), "/cargo"),
     ]

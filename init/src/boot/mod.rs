@@ -102,6 +102,8 @@ pub fn boot(started: Moment) -> Booted {
         report.stage("state-grown", now());
     }
     report.stage("state", now());
+    // Its work is done, and what lies in the initramfs is memory.
+    let _ = fs::remove_file(paths::E2FSCK);
     feed(&mut watchdog);
     if state.kept {
         floor.keep_at(paths::LAST_TIME.into(), now());
@@ -202,8 +204,10 @@ fn patience() -> Duration {
 }
 
 fn build_etc(report: &mut Report, has_state: bool) {
-    let etc = Path::new("/etc");
-    let mut left_out = etc::lay_over(Path::new(paths::IMAGE_ETC), etc);
+    let (image, etc) = (Path::new(paths::IMAGE_ETC), Path::new("/etc"));
+    let mut left_out = etc::lay_over(image, etc);
+    // Nobody reads them here, and what lies in the initramfs is memory.
+    let _ = fs::remove_dir_all(image);
     let config = Path::new(paths::CONFIG).join(formats::config::ETC);
     left_out.extend(etc::lay_over(&config, etc));
     if let Err(e) = etc::link_resolver(etc) {
