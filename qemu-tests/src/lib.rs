@@ -13,6 +13,7 @@ pub mod feed;
 pub mod fixtures;
 pub mod image;
 pub mod initramfs;
+pub mod ledger;
 pub mod machine;
 pub mod narrate;
 pub mod oops;
