@@ -6,7 +6,7 @@
 mod beat;
 pub mod cli;
 pub mod container;
-mod daemon_log;
+pub mod daemon_log;
 pub mod engine;
 pub mod hostnet;
 pub mod image;

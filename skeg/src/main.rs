@@ -5,5 +5,21 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    runtime::cli::main(std::env::args_os())
+    let mut arguments = std::env::args_os();
+    match arguments.nth(1).as_ref().and_then(|verb| verb.to_str()) {
+        Some("update") => {
+            updater::cli::main(std::iter::once("skeg update".into()).chain(arguments))
+        }
+        Some("update-daemon") => {
+            runtime::daemon_log::start();
+            match updater::daemon::main() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(text) => {
+                    eprintln!("<3>{text}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        _ => runtime::cli::main(std::env::args_os()),
+    }
 }

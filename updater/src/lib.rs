@@ -3,9 +3,12 @@
 //! Trusts no transport and no repository: only what [`trust`] verified is fetched, and what is fetched
 //! is checked before it is handed on.
 
+pub mod cli;
+pub mod daemon;
 pub mod esp;
 pub mod fetch;
 pub mod firmware;
+pub mod gate;
 pub mod machine;
 pub mod reader;
 pub mod trust;

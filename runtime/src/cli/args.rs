@@ -70,6 +70,13 @@ pub enum Verb {
     Poweroff,
     /// Stop everything in order and restart the machine
     Reboot,
+    /// Update this host, and see how that goes
+    #[command(disable_help_flag = true)]
+    Update {
+        /// Verb of `skeg update`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        verb: Vec<String>,
+    },
     /// Show the versions of the program and the engine
     Version(Format),
     #[command(hide = true, about = "The engine daemon")]

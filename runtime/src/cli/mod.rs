@@ -108,6 +108,8 @@ fn user_verb(verb: Verb) -> Result<u8, CliError> {
             Verb::Version(options) => host::version(&options).await,
             Verb::Poweroff => host::power(formats::registration::Power::Off),
             Verb::Reboot => host::power(formats::registration::Power::Reboot),
+            // Of another program in the same file, which took it before.
+            Verb::Update { .. } => Err(CliError::engine("this program has no updater")),
             _ => Ok(0),
         }
     })
