@@ -65,11 +65,29 @@ impl Console {
     /// # Errors
     /// As [`Console::wait`].
     pub fn wait_after(&self, from: usize, wanted: &str, timeout: Duration) -> Result<String> {
+        self.look_for(from, wanted, timeout, oops::is_oops)
+    }
+
+    /// The same, past panics that the test has caused.
+    ///
+    /// # Errors
+    /// As [`Console::wait`], but for an oops.
+    pub fn wait_past_panics(&self, from: usize, wanted: &str, timeout: Duration) -> Result<String> {
+        self.look_for(from, wanted, timeout, |_| false)
+    }
+
+    fn look_for(
+        &self,
+        from: usize,
+        wanted: &str,
+        timeout: Duration,
+        is_oops: impl Fn(&str) -> bool,
+    ) -> Result<String> {
         let look = |line: &str| {
             if line.contains(wanted) {
                 Some(Seen::Wanted(line.to_owned()))
             } else {
-                oops::is_oops(line).then(|| Seen::Oops(line.to_owned()))
+                is_oops(line).then(|| Seen::Oops(line.to_owned()))
             }
         };
         match self.feed.wait(from, timeout, look) {

@@ -4,6 +4,7 @@
 
 pub mod debian;
 pub mod faulty;
+pub mod files;
 pub mod layer;
 pub mod layout;
 pub mod probe;

@@ -19,7 +19,7 @@ use crate::tree::{Tree, TreeError};
 use crate::uki::{self, UkiError};
 
 /// Where the package of role `boot` has the stub.
-const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+pub const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// Where the package of role `boot` has the loader.
 pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 

@@ -6,6 +6,7 @@ mod build;
 mod disk;
 mod place;
 mod show;
+mod vary;
 
 use std::fs;
 use std::path::Path;
@@ -31,6 +32,8 @@ enum Command {
     Fetch(place::Fetch),
     /// Build image and disk twice, on other paths and under another umask, and compare the bytes
     Reproduce(build::Reproduce),
+    /// Make another release of a UKI: another version, other files, more words for the kernel
+    Vary(vary::Vary),
     /// Show what a UKI consists of
     Inspect(show::Inspect),
     /// Fail when a UKI holds a shell, a C library or the test channel
@@ -47,6 +50,7 @@ pub fn run() -> Result<()> {
         Command::Disk(arguments) => disk::make(&arguments),
         Command::Fetch(arguments) => place::fetch(&arguments),
         Command::Reproduce(arguments) => build::reproduce(&arguments),
+        Command::Vary(arguments) => vary::vary(&arguments),
         Command::Inspect(arguments) => show::inspect(&arguments),
         Command::Check(arguments) => show::check(&arguments),
     }

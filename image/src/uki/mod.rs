@@ -112,6 +112,12 @@ impl<'a> Uki<'a> {
         find(&self.sections, ".initrd").unwrap_or_default()
     }
 
+    /// A section's content; nothing where there is none.
+    #[must_use]
+    pub fn section(&self, name: &'static str) -> &'a [u8] {
+        find(&self.sections, name).unwrap_or_default()
+    }
+
     /// The name by which the loader finds it.
     #[must_use]
     pub fn file_name(&self) -> String {
