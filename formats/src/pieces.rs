@@ -61,7 +61,7 @@ pub fn cut<E>(length: u64, read: &mut Read<'_, E>) -> Result<Vec<u64>, E> {
     let mut lengths = Vec::new();
     let mut borders = borders(length, read)?;
     borders.insert(length);
-    for border in borders.range(1..=length) {
+    for border in borders.range(..=length) {
         while at < *border {
             let step = (*border - at).min(MAX_PIECE);
             lengths.push(step);

@@ -210,3 +210,6 @@ pub fn seal(document: &[u8], signatures: &[Signature]) -> Vec<u8> {
     }
     file
 }
+
+#[cfg(test)]
+mod tests;

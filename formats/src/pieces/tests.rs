@@ -98,6 +98,12 @@ fn a_file_that_grows_leaves_the_pieces_of_all_others() {
 }
 
 #[test]
+fn an_empty_file_has_no_pieces() {
+    assert!(lengths(&[]).is_empty());
+    assert_eq!(lengths(&[1]), [1]);
+}
+
+#[test]
 fn names_are_offsets_in_order() {
     assert_eq!(
         (name(0xa3f), offset("00000a3f")),
