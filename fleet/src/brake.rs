@@ -80,6 +80,13 @@ impl Brake {
         self.lost.remove(machine);
     }
 
+    /// A leader before this one had it on: it stays on while too many are still lost.
+    pub fn inherit(&mut self, machines: usize) {
+        if self.lost.len() > Self::allowed(machines) {
+            self.on = Some(self.on.unwrap_or(0).max(self.lost.len()));
+        }
+    }
+
     /// An operator says that the lost machines are lost.
     pub fn lift(&mut self) {
         self.on = None;

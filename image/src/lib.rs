@@ -12,8 +12,6 @@ pub mod host;
 pub mod modules;
 pub mod osrelease;
 pub mod progress;
-#[cfg(feature = "publish")]
-pub mod publish;
 pub mod recipe;
 pub mod reproduce;
 pub mod sbom;

@@ -16,5 +16,4 @@ pub mod packet;
 pub mod probe;
 pub mod process;
 pub mod reap;
-pub mod sched;
 pub mod watchdog;

@@ -15,6 +15,8 @@ Usage: cargo xtask COMMAND
   soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, lease
   bench NAME [--quick]
                    Skeg and its peer side by side: boot; resumable, half an hour the first time
+  sim [--seeds N] [--from SEED] …
+                   the fleet's simulator over seeds; `sim --help` has the rest
   help             this text";
 
 /// The areas of `test`, in the order in which they run.
@@ -43,6 +45,8 @@ pub enum Command {
         /// Its name.
         name: Option<String>,
     },
+    /// The fleet's simulator, with its own arguments.
+    Sim(Vec<String>),
     /// Measure Skeg and its peer.
     Bench {
         /// One of [`BENCHES`].
@@ -65,6 +69,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     match command.as_str() {
         "help" | "--help" | "-h" => Ok(Command::Help),
+        "sim" => Ok(Command::Sim(rest.iter().map(ToString::to_string).collect())),
         _ if rest.contains(&"--help") => Ok(Command::Help),
         "run" => parse_run(&rest),
         "test" => parse_areas(&rest),
@@ -72,7 +77,7 @@ pub fn parse(words: &[String]) -> Result<Command, String> {
         "bench" => parse_bench(&rest),
         "image" => nothing_after("image", &rest).map(|()| Command::Image),
         other => Err(format!(
-            "unknown command `{other}`; known: run, test, image, soak, bench, help"
+            "unknown command `{other}`; known: run, test, image, soak, bench, sim, help"
         )),
     }
 }

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Image => run::image(),
         Command::Test { areas } => test::run(&areas),
         Command::Bench { name, quick } => bench::run(&name, quick),
+        Command::Sim(arguments) => run::sim(&arguments),
         Command::Soak { name } => soak::run(name.as_deref()),
     };
     match outcome {

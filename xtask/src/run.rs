@@ -42,3 +42,15 @@ pub fn prepare(profiles: &[&str]) -> Outcome<()> {
     build::guest_programs(profiles)?;
     build::images(profiles)
 }
+
+/// The fleet's simulator.
+pub fn sim(arguments: &[String]) -> Outcome<()> {
+    let program = ["run", "--release", "-p", "fleet", "--features", "sim"];
+    let mut command = build::cargo(&program);
+    command.args(["--bin", "fleet-sim", "--"]).args(arguments);
+    let good = command.status().map_err(|e| format!("start cargo: {e}"))?;
+    if good.success() {
+        return Ok(());
+    }
+    Err("the simulator found something: its last lines say how to run it again".into())
+}

@@ -37,7 +37,8 @@ pub struct Patience {
     pub ttl: Duration,
     /// What a host needs to kill a unit.
     pub kill: Duration,
-    /// After the expiry, for units that need no stop there.
+    /// After the expiry, for units that need no stop there. Machines that died together are seen lost up
+    /// to a third of the TTL apart: acting sooner would move the first one's units before the brake holds.
     pub grace: Duration,
 }
 
@@ -46,7 +47,7 @@ impl Default for Patience {
         Self {
             ttl: Duration::from_secs(10),
             kill: Duration::from_secs(10),
-            grace: Duration::ZERO,
+            grace: Duration::from_secs(5),
         }
     }
 }
@@ -168,6 +169,16 @@ impl World {
         unit.is_some_and(|u| {
             u.desired != Desired::Inactive && !u.options.global && !name.is_template()
         })
+    }
+
+    /// Whether what ran on `machine` counts as ended there, for a unit that may be destroyed by now:
+    /// then the longest wait of any unit would be too short a guess, and only a forgotten machine counts.
+    #[must_use]
+    pub fn is_given_up(&self, machine: &MachineId, unit: &UnitName) -> bool {
+        match self.units.get(unit) {
+            Some(unit) => self.given_up(machine, unit),
+            None => !self.machines.contains_key(machine),
+        }
     }
 
     /// Whether what ran on `machine` counts as ended there, for `unit`.

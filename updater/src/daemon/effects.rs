@@ -142,9 +142,7 @@ impl Daemon {
                 self.event(Event::Offered(version));
             }
             Err(text) => {
-                if self.problem.as_ref() != Some(&text) {
-                    tracing::warn!("look for a release: {text}");
-                }
+                tracing::warn!("look for a release: {text}");
                 self.problem = Some(text);
                 self.event(Event::CheckFailed);
             }

@@ -14,7 +14,7 @@ use crate::fetch::{Counted, Source};
 /// Bytes that a commit or a folder may have: the largest is a folder of all pieces.
 const MAX_METADATA: u64 = 4 << 20;
 
-/// A file or folder of a commit.
+/// A file in a folder of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
@@ -25,17 +25,15 @@ pub struct Entry {
 
 /// A repository in archive mode.
 pub trait Archive {
-    /// The folders at the root of a commit.
+    /// The files in a folder at the root of a commit, by name; `None` if there is no such folder.
     ///
     /// # Errors
     /// See [`ReadError`].
-    fn folders(&mut self, commit: &Sha256) -> impl Future<Output = Result<Vec<Entry>, ReadError>>;
-
-    /// The files in a folder.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    fn files(&mut self, folder: &Sha256) -> impl Future<Output = Result<Vec<Entry>, ReadError>>;
+    fn folder(
+        &mut self,
+        commit: &Sha256,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Vec<Entry>>, ReadError>>;
 
     /// The content of a file, which must have `length` bytes.
     ///
@@ -84,17 +82,24 @@ impl<S: Source> Reader<S> {
 }
 
 impl<S: Source> Archive for Reader<S> {
-    async fn folders(&mut self, commit: &Sha256) -> Result<Vec<Entry>, ReadError> {
+    async fn folder(
+        &mut self,
+        commit: &Sha256,
+        name: &str,
+    ) -> Result<Option<Vec<Entry>>, ReadError> {
         let bytes = self.metadata(commit, "commit").await?;
         let root = tree::root_of(&bytes).ok_or_else(|| ReadError::Malformed {
             object: repository::object(commit, "commit"),
             expected: "a commit: (a{sv}aya(say)sstayay)",
         })?;
-        Ok(entries(self.tree(&root).await?.folders))
-    }
-
-    async fn files(&mut self, folder: &Sha256) -> Result<Vec<Entry>, ReadError> {
-        Ok(entries(self.tree(folder).await?.files))
+        let folders = self.tree(&root).await?.folders;
+        let Some((_, object)) = folders.into_iter().find(|(found, _)| found == name) else {
+            return Ok(None);
+        };
+        let files = self.tree(&object).await?.files.into_iter();
+        Ok(Some(
+            files.map(|(name, object)| Entry { name, object }).collect(),
+        ))
     }
 
     async fn content(&mut self, object: &Sha256, length: u64) -> Result<Vec<u8>, ReadError> {
@@ -124,11 +129,6 @@ impl<S: Source> Archive for Reader<S> {
     fn asked(&self) -> Counted {
         self.source.asked()
     }
-}
-
-fn entries(list: Vec<(String, Sha256)>) -> Vec<Entry> {
-    let entry = |(name, object)| Entry { name, object };
-    list.into_iter().map(entry).collect()
 }
 
 fn is_whole(path: &str, expected: &Sha256, found: Sha256) -> Result<(), ReadError> {

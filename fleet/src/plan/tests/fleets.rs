@@ -211,7 +211,7 @@ fn a_lost_machines_units_run_elsewhere_and_stay_there_when_it_returns() {
     let mut world = cluster(&["", ""]);
     world.launch("a.service", "").launch("b.service", "");
     world.settle();
-    world.lose(1, 1);
+    world.lose(1, 5);
     let steps = world.settle();
     assert_eq!(steps.len(), 2, "{steps:?}");
     assert_eq!(
