@@ -11,6 +11,7 @@ pub mod engine;
 pub mod hostnet;
 pub mod image;
 pub mod network;
+pub mod oci;
 pub mod unit;
 mod watched;
 pub mod zygote;

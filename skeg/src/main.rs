@@ -2,11 +2,17 @@
 //!
 //! Dispatch only: everything it does stands in the crates it calls.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let name = std::env::args_os().next();
+    if name.is_some_and(|name| Path::new(&name).file_name() == Some("skeg-oci".as_ref())) {
+        return runtime::oci::main(std::env::args_os());
+    }
     let mut arguments = std::env::args_os();
     match arguments.nth(1).as_ref().and_then(|verb| verb.to_str()) {
+        Some("oci") => runtime::oci::main(std::iter::once("skeg oci".into()).chain(arguments)),
         Some("update") => {
             updater::cli::main(std::iter::once("skeg update".into()).chain(arguments))
         }

@@ -46,8 +46,31 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
+/// Closes every descriptor from `first` on, but these. It is for a process that is about to become
+/// another program: whatever still holds one of the closed numbers must never be used again.
+///
+/// # Errors
+/// What the kernel says.
+pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut numbers: Vec<u32> = kept
+        .iter()
+        .filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok())
+        .filter(|number| *number >= first)
+        .collect();
+    numbers.sort_unstable();
+    let mut next = first;
+    for number in numbers {
+        if number > next {
+            close_range(next, number - 1, 0)?;
+        }
+        next = next.max(number + 1);
+    }
+    close_range(next, u32::MAX, 0)
+}
+
 fn close_range(first: u32, last: u32, flags: libc::c_uint) -> io::Result<()> {
-    // SAFETY: the numbers are passed by value; with CLOSE_RANGE_CLOEXEC nothing is closed now.
+    // SAFETY: the numbers are passed by value; that what is closed is used no more is the callers'
+    // promise.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     if done == 0 {
         Ok(())
@@ -102,11 +125,15 @@ pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` for a flag that is no `CLONE_NEW*`, else what the kernel says.
 pub fn unshare_namespace(flags: u64) -> io::Result<()> {
+    /// Which libc does not name.
+    const CLONE_NEWTIME: libc::c_int = 0x80;
     const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
+        | libc::CLONE_NEWUSER
+        | CLONE_NEWTIME
         | libc::CLONE_NEWCGROUP;
     let flags = libc::c_int::try_from(flags).unwrap_or(-1);
     if flags & !NAMESPACES != 0 {
@@ -145,6 +172,22 @@ pub fn join_new_session_keyring() -> io::Result<()> {
 /// # Errors
 /// `EINVAL` when the bytes are no filter, else what the kernel says.
 pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
+    set_filter(program, flags).map(drop)
+}
+
+/// The same, and returns the descriptor on which the filter's notifications arrive
+/// (`SECCOMP_FILTER_FLAG_NEW_LISTENER`), close-on-exec.
+///
+/// # Errors
+/// `EBUSY` when another filter has a listener already, else as above.
+pub fn load_notifying_seccomp_filter(program: &[u8], flags: u32) -> io::Result<OwnedFd> {
+    const NEW_LISTENER: u32 = 1 << 3;
+    let fd = set_filter(program, flags | NEW_LISTENER)?;
+    // SAFETY: with this flag the call returns a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn set_filter(program: &[u8], flags: u32) -> io::Result<i32> {
     let mut filter = instructions(program);
     let length =
         u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
@@ -161,11 +204,10 @@ pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
             &raw const program,
         )
     };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    if done < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(i32::try_from(done).unwrap_or(-1))
 }
 
 /// The kernel's `struct sock_filter`s behind these bytes.

@@ -35,6 +35,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUSER
         | libc::CLONE_PARENT;
     if flags & !(ALLOWED as u64) != 0 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));

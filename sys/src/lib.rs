@@ -16,4 +16,5 @@ pub mod packet;
 pub mod probe;
 pub mod process;
 pub mod reap;
+pub mod sched;
 pub mod watchdog;

@@ -28,6 +28,26 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attr: MountAttr, recursive: bool) ->
         propagation: attr.propagation,
         userns_fd: 0,
     };
+    change(mount, &attr, recursive)
+}
+
+/// Maps the owners of the detached mount by the id maps of the user namespace `userns`
+/// (`MOUNT_ATTR_IDMAP`).
+///
+/// # Errors
+/// `EINVAL` when its file system cannot be mapped, `EPERM` when it is mapped already, and what the
+/// kernel says.
+pub fn map_ids(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: userns.as_raw_fd() as u64,
+    };
+    change(mount, &attr, recursive)
+}
+
+fn change(mount: BorrowedFd<'_>, attr: &libc::mount_attr, recursive: bool) -> io::Result<()> {
     let mut flags = libc::AT_EMPTY_PATH;
     if recursive {
         flags |= libc::AT_RECURSIVE;
@@ -39,7 +59,7 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, attr: MountAttr, recursive: bool) ->
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<libc::mount_attr>(),
         )
     };

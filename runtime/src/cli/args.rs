@@ -79,6 +79,9 @@ pub enum Verb {
     },
     /// Show the versions of the program and the engine
     Version(Format),
+    /// The OCI runtime, for other engines (skeg oci --help)
+    #[command(disable_help_flag = true)]
+    Oci,
     #[command(hide = true, about = "The engine daemon")]
     Engine,
     #[command(hide = true, about = "The process that clones containers")]

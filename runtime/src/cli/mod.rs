@@ -26,6 +26,7 @@ use clap::error::ErrorKind;
 use args::{Cli, Verb};
 pub(crate) use client::socket;
 use error::CliError;
+pub(crate) use logs::rfc3339;
 
 /// Runs the program with its arguments, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

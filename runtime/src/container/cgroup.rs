@@ -15,6 +15,13 @@ use tokio::io::unix::AsyncFd;
 
 use super::device_rules;
 
+mod blocking;
+mod parents;
+mod settings;
+
+pub use parents::{Parents, check_unified};
+use settings::{Otherwise, Setting, settings};
+
 /// How long a cgroup may take to become empty after `cgroup.kill`, or to freeze.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -127,17 +134,37 @@ impl Cgroup {
     /// # Errors
     /// The file and what the kernel said.
     pub fn limit(&self, resources: &LinuxResources) -> Result<(), Error> {
-        for (file, value) in settings(resources) {
-            match self.write(&file, &value) {
-                // A kernel without swap accounting cannot limit it, and has no file to say so.
-                Err(error) if file == "memory.swap.max" && error.kind() == ErrorKind::NotFound => {}
-                done => done.map_err(|source| Error {
-                    path: self.path.join(&file),
-                    source,
-                })?,
+        if let Some(unified) = resources.unified() {
+            check_unified(&self.path, unified.keys()).map_err(|source| Error {
+                path: self.path.clone(),
+                source,
+            })?;
+        }
+        settings(resources)
+            .iter()
+            .try_for_each(|setting| self.apply(setting))
+    }
+
+    fn apply(&self, setting: &Setting) -> Result<(), Error> {
+        let mut file = setting.file.as_str();
+        let mut done = self.write(file, &setting.value);
+        if done
+            .as_ref()
+            .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+        {
+            match &setting.otherwise {
+                Otherwise::Fail => {}
+                Otherwise::PassOver => return Ok(()),
+                Otherwise::Set(other, value) => {
+                    file = other;
+                    done = self.write(other, value);
+                }
             }
         }
-        Ok(())
+        done.map_err(|source| Error {
+            path: self.path.join(file),
+            source,
+        })
     }
 
     fn filter_devices(&self, resources: Option<&LinuxResources>) -> Result<(), Error> {
@@ -330,103 +357,9 @@ fn io_bytes(text: &str) -> (u64, u64) {
     (sum("rbytes="), sum("wbytes="))
 }
 
-/// The files of cgroup v2 and their values that a spec's resources ask for.
-fn settings(resources: &LinuxResources) -> Vec<(String, String)> {
-    let mut settings: Vec<(String, String)> = Vec::new();
-    let mut set = |file: &str, value: String| settings.push((file.into(), value));
-    let or_max = |value: i64| {
-        if value <= 0 {
-            "max".to_owned()
-        } else {
-            value.to_string()
-        }
-    };
-    if let Some(memory) = resources.memory() {
-        if let Some(limit) = memory.limit() {
-            set("memory.max", or_max(limit));
-        }
-        if let Some(reservation) = memory.reservation().filter(|bytes| *bytes >= 0) {
-            set("memory.low", reservation.to_string());
-        }
-        // Docker counts memory and swap together, the kernel apart.
-        match (memory.swap(), memory.limit()) {
-            (Some(-1), _) => set("memory.swap.max", "max".into()),
-            (Some(swap), Some(limit)) if limit > 0 && swap >= limit => {
-                set("memory.swap.max", (swap - limit).to_string());
-            }
-            _ => {}
-        }
-    }
-    if let Some(cpu) = resources.cpu() {
-        if let Some(quota) = cpu.quota() {
-            let period = cpu.period().unwrap_or(100_000);
-            set("cpu.max", format!("{} {period}", or_max(quota)));
-        }
-        if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
-            set("cpu.weight", weight(shares).to_string());
-        }
-        if let Some(cpus) = cpu.cpus() {
-            set("cpuset.cpus", cpus.clone());
-        }
-        if let Some(mems) = cpu.mems() {
-            set("cpuset.mems", mems.clone());
-        }
-    }
-    if let Some(pids) = resources.pids() {
-        set("pids.max", or_max(pids.limit()));
-    }
-    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
-    unified.sort();
-    for (file, value) in unified {
-        set(file, value.clone());
-    }
-    settings
-}
-
-/// cgroup v1 shares (2 to 262144, 1024 by default) as a weight (1 to 10000, 100 by default), on the
-/// curve that keeps both ends and the default.
-fn weight(shares: u64) -> u64 {
-    let shares = shares.clamp(2, 262_144);
-    let log = (shares as f64).log2();
-    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
-    (10f64.powf(exponent).ceil() as u64).clamp(1, 10_000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids};
-
-    #[test]
-    fn the_ends_and_the_default_of_shares_are_those_of_weights() {
-        assert_eq!([2, 1024, 262_144].map(weight), [1, 100, 10_000]);
-    }
-
-    #[test]
-    fn docker_s_swap_is_the_kernel_s_memory_and_swap() {
-        let mut memory = LinuxMemory::default();
-        memory.set_limit(Some(100)).set_swap(Some(150));
-        let mut cpu = LinuxCpu::default();
-        cpu.set_quota(Some(50_000)).set_period(Some(100_000));
-        let mut pids = LinuxPids::default();
-        pids.set_limit(-1);
-        let mut resources = LinuxResources::default();
-        resources
-            .set_memory(Some(memory))
-            .set_cpu(Some(cpu))
-            .set_pids(Some(pids));
-        let settings = settings(&resources);
-        let settings: Vec<String> = settings.iter().map(|(f, v)| format!("{f} {v}")).collect();
-        assert_eq!(
-            settings,
-            [
-                "memory.max 100",
-                "memory.swap.max 50",
-                "cpu.max 50000 100000",
-                "pids.max max"
-            ]
-        );
-    }
 
     #[test]
     fn flat_files_are_read_by_their_keys() {

@@ -3,9 +3,11 @@
 //! It decides nothing, logs nothing, and never returns: it becomes the program, or reports and exits.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
+
+mod wait;
 
 use super::devices::{self, Node};
 use super::failure::{Doing, Failure};
@@ -13,11 +15,17 @@ use super::namespaces::Namespace;
 use super::operation::Operation;
 use super::terminal::{self, Terminal};
 use super::{masks, mounts, namespaces, process, rootfs, seccomp, user};
+pub(crate) use wait::Start;
+use wait::{accept, go, told};
 
 /// What a child says on its status pipe, one JSON line each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
+    /// The namespaces are made: the parent's hooks may run, and then go on.
+    Made,
+    /// The descriptor of its seccomp filter's notifications, for the parent to take.
+    Listener(i32),
     /// Set up, and waiting for the start. The pipe's end, by close-on-exec, is the exec.
     Ready,
     /// The step that failed; the child has exited.
@@ -33,7 +41,13 @@ pub(crate) struct Child {
     /// Where reports go.
     pub status: OwnedFd,
     /// Where the byte comes from.
-    pub start: Option<OwnedFd>,
+    pub start: Option<Start>,
+    /// Where the parent says that it has done its part, one line each time.
+    pub go: Option<OwnedFd>,
+    /// The plan's trees.
+    pub trees: Vec<Option<OwnedFd>>,
+    /// How many descriptors after the standard ones stay open over the exec.
+    pub kept: u32,
     /// The container to which an exec'ed process belongs: its cgroup namespace is joined here, in
     /// its cgroup, since a delegated one (`nsdelegate`) cannot be entered from within.
     pub container: Option<OwnedFd>,
@@ -50,7 +64,10 @@ struct State {
     pivoted: bool,
     procfs: Option<OwnedFd>,
     terminal: Option<Terminal>,
+    listener: Option<OwnedFd>,
     program: String,
+    /// The container's state as hooks get it.
+    hook_state: String,
 }
 
 /// Executes the operations; does not come back.
@@ -92,8 +109,15 @@ fn prepare(child: &mut Child) -> Result<(), Failure> {
     if let Some(container) = child.container.take() {
         namespaces::join_process(container.as_fd(), &[Namespace::Cgroup])?;
     }
-    // Everything else that the zygote had open closes at the exec.
-    sys::child::close_on_exec_from(3).doing("close_range", "")?;
+    // What the parent had open is closed now, not at the exec: a lock or a pipe's end that is held by
+    // a process that waits would make others wait, too.
+    let mut own: Vec<BorrowedFd<'_>> = vec![child.status.as_fd()];
+    own.extend(child.stdio.iter().map(AsFd::as_fd));
+    own.extend(child.trees.iter().flatten().map(AsFd::as_fd));
+    own.extend(child.go.iter().chain(&child.console).map(AsFd::as_fd));
+    own.extend(child.start.iter().map(Start::descriptor));
+    sys::child::close_all_but(3 + child.kept, &own).doing("close_range", "")?;
+    sys::child::close_on_exec_from(3 + child.kept).doing("close_range", "")?;
     for (stream, standard) in child.stdio.drain(..).zip(0..3) {
         sys::child::as_standard(stream.as_fd(), standard).doing("dup2", standard.to_string())?;
     }
@@ -128,6 +152,11 @@ impl State {
         match operation {
             Operation::Setns { namespace, path } => namespaces::join(*namespace, path),
             Operation::Unshare { namespace } => namespaces::unshare(*namespace),
+            Operation::AwaitMaps => go(child).map(drop),
+            Operation::BecomeRoot { keep_groups } => user::become_root(*keep_groups),
+            Operation::Personality { domain } => {
+                sys::sched::set_personality(*domain).doing("personality", "")
+            }
             Operation::Setsid => rustix::process::setsid().map(drop).doing("setsid", ""),
             Operation::SessionKeyring => {
                 // Without keys in the kernel, or none left for root, there is nothing to share.
@@ -155,20 +184,37 @@ impl State {
                 self.root = Some(rootfs::bind_root(source)?);
                 Ok(())
             }
+            Operation::AttachRoot { tree, source } => {
+                self.root = Some(rootfs::place_root(child.tree(*tree, source)?, source)?);
+                Ok(())
+            }
             Operation::Mount {
                 fstype,
                 source,
                 target,
                 attributes,
                 data,
-            } => mounts::mount(
-                self.root()?.as_fd(),
-                fstype,
+                copy_up,
+            } => {
+                let new = mounts::New {
+                    fstype,
+                    source,
+                    data,
+                    copy_up: *copy_up,
+                };
+                mounts::mount(self.root()?.as_fd(), &new, target, attributes)
+            }
+            Operation::Remount { target, attributes } => {
+                mounts::remount(self.root()?.as_fd(), target, attributes)
+            }
+            Operation::Attach {
+                tree,
                 source,
                 target,
-                attributes,
-                data,
-            ),
+            } => {
+                let tree = child.tree(*tree, source)?;
+                mounts::attach_inside(self.root()?.as_fd(), tree.as_fd(), target)
+            }
             Operation::Bind {
                 source,
                 target,
@@ -199,6 +245,14 @@ impl State {
                 devices::symlink(self.root()?.as_fd(), target, link)
             }
             Operation::Terminal { rows, columns } => self.open_terminal(*rows, *columns, child),
+            Operation::AwaitHooks => {
+                report(&child.status, &Report::Made);
+                self.hook_state = go(child)?;
+                Ok(())
+            }
+            Operation::Hooks { hooks } => {
+                hooks.iter().try_for_each(|hook| hook.run(&self.hook_state))
+            }
             Operation::MaskPath { path } => masks::mask(self.root()?.as_fd(), path),
             Operation::ReadonlyPath { path } => masks::make_readonly(self.root()?.as_fd(), path),
             Operation::PivotRoot => {
@@ -206,6 +260,15 @@ impl State {
                 self.pivoted = true;
                 Ok(())
             }
+            Operation::MoveRoot => {
+                rootfs::move_into(self.root()?.as_fd())?;
+                self.pivoted = true;
+                Ok(())
+            }
+            Operation::FinalPropagation {
+                propagation,
+                recursive,
+            } => rootfs::set_final_propagation(self.root()?.as_fd(), *propagation, *recursive),
             Operation::ReadonlyRoot => rootfs::make_readonly(self.root()?.as_fd()),
             Operation::Sysctl { key, value } => {
                 process::write_procfs(self.procfs()?.as_fd(), &process::sysctl_path(key), value)
@@ -221,6 +284,30 @@ impl State {
                 soft,
                 hard,
             } => process::set_limit(resource, *soft, *hard),
+            Operation::Scheduler {
+                policy,
+                flags,
+                nice,
+                priority,
+                runtime,
+                deadline,
+                period,
+            } => sys::sched::set_scheduling(&sys::sched::Scheduling {
+                policy: *policy,
+                flags: *flags,
+                nice: *nice,
+                priority: *priority,
+                runtime: *runtime,
+                deadline: *deadline,
+                period: *period,
+            })
+            .doing("sched_setattr", policy.to_string()),
+            Operation::IoPriority { class, level } => {
+                sys::sched::set_io_priority(*class, *level).doing("ioprio_set", class.to_string())
+            }
+            Operation::Label { module, label } => {
+                process::set_label(self.procfs()?.as_fd(), module, label)
+            }
             Operation::MakeCwd { path } => process::make_directory(self.root()?.as_fd(), path),
             Operation::NoNewPrivs => {
                 rustix::thread::set_no_new_privs(true).doing("prctl no_new_privs", "")
@@ -238,7 +325,20 @@ impl State {
                 Ok(())
             }
             Operation::AwaitStart => self.await_start(child),
-            Operation::Seccomp { filter, flags } => seccomp::load(filter, *flags),
+            Operation::Seccomp {
+                filter,
+                flags,
+                listener,
+            } => {
+                self.listener = seccomp::load(filter, *flags, *listener)?;
+                if let Some(listener) = &self.listener {
+                    let number = std::os::fd::AsRawFd::as_raw_fd(listener);
+                    report(&child.status, &Report::Listener(number));
+                    go(child)?;
+                    self.listener = None;
+                }
+                Ok(())
+            }
             Operation::Execve { args } => self.execve(args, child),
         }
     }
@@ -292,16 +392,22 @@ impl State {
         let Some(start) = child.start.take() else {
             return Ok(());
         };
+        child.go = None;
         report(&child.status, &Report::Ready);
-        let mut byte = [0u8];
-        loop {
-            match rustix::io::read(&start, &mut byte) {
-                Ok(1) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                // The engine has gone: nobody will ever know this container.
-                Ok(_) | Err(_) => sys::child::exit_now(0),
-            }
+        match start {
+            // The engine has gone: nobody will ever know this container.
+            Start::Pipe(pipe) if !told(&pipe) => sys::child::exit_now(0),
+            Start::Pipe(_) => {}
+            // Whoever connects says so, and reads on the connection what comes of it.
+            Start::Socket(socket) => loop {
+                let connection = accept(&socket).doing("accept", "start")?;
+                if told(&connection) {
+                    child.status = connection;
+                    break;
+                }
+            },
         }
+        Ok(())
     }
 
     fn execve(&mut self, args: &[String], child: &Child) -> Result<(), Failure> {
@@ -325,5 +431,12 @@ impl State {
                 std::io::Error::from_raw_os_error(error as i32),
             )),
         }
+    }
+}
+
+impl Child {
+    fn tree(&mut self, index: usize, source: &str) -> Result<OwnedFd, Failure> {
+        let tree = self.trees.get_mut(index).and_then(Option::take);
+        tree.ok_or_else(|| Failure::refused("attach", source, "the tree was not prepared"))
     }
 }

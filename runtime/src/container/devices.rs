@@ -7,8 +7,10 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
 
 use super::failure::{Doing, Failure};
+use super::mount_options::Attributes;
 use super::operation::Operation;
 use super::rootfs;
 
@@ -55,11 +57,12 @@ pub fn of_host(host: &Path, container: &Path) -> std::io::Result<LinuxDevice> {
     Ok(device)
 }
 
-/// The nodes and links of `/dev`: the default ones and the spec's.
+/// The nodes and links of `/dev`: the default ones and the spec's. `bound`: no node can be made here,
+/// so those of the host are bound.
 ///
 /// # Errors
 /// The device that has no type that can be made.
-pub(crate) fn operations(devices: &[LinuxDevice]) -> Result<Vec<Operation>, String> {
+pub(crate) fn operations(devices: &[LinuxDevice], bound: bool) -> Result<Vec<Operation>, String> {
     let own = |path: &str| {
         devices
             .iter()
@@ -81,11 +84,26 @@ pub(crate) fn operations(devices: &[LinuxDevice]) -> Result<Vec<Operation>, Stri
     for device in devices {
         operations.push(node(device)?);
     }
+    if bound {
+        operations = operations.into_iter().map(bind_of_host).collect();
+    }
     operations.extend(LINKS.iter().map(|(link, target)| Operation::Symlink {
         target: (*target).into(),
         link: (*link).into(),
     }));
     Ok(operations)
+}
+
+fn bind_of_host(operation: Operation) -> Operation {
+    match operation {
+        Operation::Mknod { path, kind, .. } if kind != 'p' => Operation::Bind {
+            source: path.clone(),
+            target: path,
+            recursive: false,
+            attributes: Attributes::default(),
+        },
+        other => other,
+    }
 }
 
 fn node(device: &LinuxDevice) -> Result<Operation, String> {
@@ -132,7 +150,11 @@ pub(crate) fn mknod(root: BorrowedFd<'_>, node: &Node<'_>) -> Result<(), Failure
     };
     let mode = Mode::from_raw_mode(node.mode);
     let device = rustix::fs::makedev(node.major, node.minor);
-    rustix::fs::mknodat(&parent, &name, kind, mode, device).doing("mknod", node.path)?;
+    match rustix::fs::mknodat(&parent, &name, kind, mode, device) {
+        // The image's own will do when it is the same.
+        Err(Errno::EXIST) if is_there(parent.as_fd(), &name, kind, device) => return Ok(()),
+        made => made.doing("mknod", node.path)?,
+    }
     if (node.uid, node.gid) != (0, 0) {
         let uid = Some(rustix::process::Uid::from_raw(node.uid));
         let gid = Some(rustix::process::Gid::from_raw(node.gid));
@@ -142,11 +164,19 @@ pub(crate) fn mknod(root: BorrowedFd<'_>, node: &Node<'_>) -> Result<(), Failure
     Ok(())
 }
 
+fn is_there(parent: BorrowedFd<'_>, name: &Path, kind: FileType, device: u64) -> bool {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| {
+        let same = kind == FileType::Fifo || stat.st_rdev == device;
+        FileType::from_raw_mode(stat.st_mode) == kind && same
+    })
+}
+
 /// Makes the link inside `root`; what is already there stays.
 pub(crate) fn symlink(root: BorrowedFd<'_>, target: &str, link: &str) -> Result<(), Failure> {
     let (parent, name) = rootfs::make_parent(root, link)?;
     match rustix::fs::symlinkat(target, parent.as_fd(), &name) {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(Errno::EXIST) => Ok(()),
         done => done.doing("symlink", link),
     }
 }

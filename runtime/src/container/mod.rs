@@ -6,10 +6,13 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod child;
+mod copy_up;
 pub mod defaults;
 pub mod device_rules;
 pub mod devices;
 pub mod failure;
+pub mod hook;
+pub mod idmap;
 pub mod masks;
 pub mod mount_options;
 pub mod mounts;

@@ -105,11 +105,40 @@ const PROPAGATIONS: [(&str, Propagation, bool); 8] = [
     ("runbindable", Propagation::Unbindable, true),
 ];
 
+/// Every option that is understood here, for those who ask.
+#[must_use]
+pub fn known() -> Vec<String> {
+    let mut names: Vec<String> = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"]
+        .iter()
+        .chain(&[
+            "defaults",
+            "async",
+            "sync",
+            "dirsync",
+            "mand",
+            "nomand",
+            "copy-symlink",
+        ])
+        .map(|name| (*name).to_owned())
+        .collect();
+    for (name, ..) in OPTIONS {
+        names.extend([name.to_owned(), format!("r{name}")]);
+    }
+    names.extend(PROPAGATIONS.iter().map(|(name, ..)| (*name).to_owned()));
+    names
+}
+
 /// A mount's options, understood.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// `bind` (false) or `rbind` (true).
     pub bind: Option<bool>,
+    /// Nothing new is mounted: flags of what is there change.
+    pub remount: bool,
+    /// A tmpfs starts with what its target holds (`tmpcopyup`).
+    pub copy_up: bool,
+    /// `idmap` (false) or `ridmap` (true).
+    pub ids: Option<bool>,
     /// What they set and clear.
     pub attributes: Attributes,
     /// What is left, for the file system itself.
@@ -150,7 +179,12 @@ impl Options {
         match option {
             "bind" => self.bind = Some(false),
             "rbind" => self.bind = Some(true),
-            "defaults" | "async" | "" => {}
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.ids = Some(false),
+            "ridmap" => self.ids = Some(true),
+            "defaults" | "async" | "silent" | "loud" | "nolazytime" | "nomand" | "noiversion"
+            | "copy-symlink" | "" => {}
             other => self.data.push(other.into()),
         }
     }

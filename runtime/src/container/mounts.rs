@@ -44,23 +44,36 @@ pub(crate) fn new_filesystem(
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing("fsmount", fstype)
 }
 
+/// A file system to make.
+pub(crate) struct New<'a> {
+    pub fstype: &'a str,
+    pub source: &'a str,
+    pub data: &'a [String],
+    /// It starts with what the target holds.
+    pub copy_up: bool,
+}
+
 /// Mounts a new file system at `target` inside `root`.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
-    fstype: &str,
-    source: &str,
+    new: &New<'_>,
     target: &str,
     attributes: &Attributes,
-    data: &[String],
 ) -> Result<(), Failure> {
     let flags = MountAttrFlags::from_bits_retain(attributes.set | attributes.set_recursive);
-    let mount = new_filesystem(fstype, source, data, flags).map_err(|mut failure| {
+    let early = if new.copy_up {
+        flags.difference(MountAttrFlags::MOUNT_ATTR_RDONLY)
+    } else {
+        flags
+    };
+    let made = new_filesystem(new.fstype, new.source, new.data, early);
+    let mount = made.map_err(|mut failure| {
         failure.path = format!("{} for {target}", failure.path);
         failure
     })?;
     set_propagation(mount.as_fd(), attributes, target)?;
     // What the kernel shows of itself must stand where masks will look for it.
-    let target_fd = match fstype {
+    let target_fd = match new.fstype {
         "proc" | "sysfs" => rootfs::make_real_directory(root, target)?,
         _ => {
             let made = rootfs::make_target(root, target, Kind::Directory)?;
@@ -68,7 +81,57 @@ pub(crate) fn mount(
             made
         }
     };
+    if new.copy_up {
+        super::copy_up::copy(target_fd.as_fd(), mount.as_fd(), target)?;
+        let attr = MountAttr {
+            set: flags.bits().into(),
+            ..MountAttr::default()
+        };
+        mount_setattr(mount.as_fd(), attr, false).doing("mount_setattr", target)?;
+    }
     attach(mount.as_fd(), target_fd.as_fd(), target)
+}
+
+/// Changes the flags of what is mounted at `target` inside `root`.
+pub(crate) fn remount(
+    root: BorrowedFd<'_>,
+    target: &str,
+    attributes: &Attributes,
+) -> Result<(), Failure> {
+    let flags = rustix::fs::OFlags::PATH;
+    let mount = rootfs::open_in_root(root, target, flags).doing("openat2", target)?;
+    set_flags(mount.as_fd(), attributes, target)?;
+    set_propagation(mount.as_fd(), attributes, target)
+}
+
+/// A detached clone of the host's `source` with its flags.
+pub(crate) fn clone_of_host(
+    source: &str,
+    recursive: bool,
+    attributes: &Attributes,
+) -> Result<OwnedFd, Failure> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let tree = open_tree(CWD, source, flags).doing("open_tree", source)?;
+    set_flags(tree.as_fd(), attributes, source)?;
+    set_propagation(tree.as_fd(), attributes, source)?;
+    Ok(tree)
+}
+
+fn set_flags(mount: BorrowedFd<'_>, attributes: &Attributes, target: &str) -> Result<(), Failure> {
+    let set = |set: u32, clear: u32, recursive| {
+        let attr = MountAttr {
+            set: set.into(),
+            clear: clear.into(),
+            propagation: 0,
+        };
+        if set | clear == 0 {
+            return Ok(());
+        }
+        mount_setattr(mount, attr, recursive).doing("mount_setattr", target)
+    };
+    set(attributes.set, attributes.clear, false)?;
+    set(attributes.set_recursive, attributes.clear_recursive, true)
 }
 
 /// Mounts a clone of the host's `source` at `target` inside `root`.
@@ -79,31 +142,24 @@ pub(crate) fn bind(
     recursive: bool,
     attributes: &Attributes,
 ) -> Result<(), Failure> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    let tree = open_tree(CWD, source, flags).doing("open_tree", source)?;
-    let set = |set: u32, clear: u32, recursive| {
-        let attr = MountAttr {
-            set: set.into(),
-            clear: clear.into(),
-            propagation: 0,
-        };
-        if set | clear == 0 {
-            return Ok(());
-        }
-        mount_setattr(tree.as_fd(), attr, recursive).doing("mount_setattr", target)
-    };
-    set(attributes.set, attributes.clear, false)?;
-    set(attributes.set_recursive, attributes.clear_recursive, true)?;
-    set_propagation(tree.as_fd(), attributes, target)?;
-    let stat = rustix::fs::fstat(tree.as_fd()).doing("fstat", source)?;
+    let tree = clone_of_host(source, recursive, attributes)?;
+    attach_inside(root, tree.as_fd(), target)
+}
+
+/// Attaches a detached tree at `target` inside `root`, made as what the tree's root is.
+pub(crate) fn attach_inside(
+    root: BorrowedFd<'_>,
+    tree: BorrowedFd<'_>,
+    target: &str,
+) -> Result<(), Failure> {
+    let stat = rustix::fs::fstat(tree).doing("fstat", target)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
         _ => Kind::File,
     };
     let target_fd = rootfs::make_target(root, target, kind)?;
     rootfs::refuse_procfs(target_fd.as_fd(), target)?;
-    attach(tree.as_fd(), target_fd.as_fd(), target)
+    attach(tree, target_fd.as_fd(), target)
 }
 
 fn set_propagation(

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::Sets;
+use super::hook::Hook;
 use super::mount_options::{Attributes, Propagation};
 use super::namespaces::Namespace;
 use super::user::UserChoice;
@@ -20,6 +21,12 @@ pub enum Operation {
     Setns { namespace: Namespace, path: String },
     /// unshare(2); for the cgroup namespace, whose root is the cgroup that one is in at that moment.
     Unshare { namespace: Namespace },
+    /// Waits until the parent has written the id maps of the new user namespace.
+    AwaitMaps,
+    /// User and group 0 of the user namespace that one is in, without other groups.
+    BecomeRoot { keep_groups: bool },
+    /// personality(2).
+    Personality { domain: u32 },
     /// A new session, so that no signal of the zygote's terminal arrives.
     Setsid,
     /// A session keyring of its own (keyctl(2)).
@@ -37,6 +44,8 @@ pub enum Operation {
     },
     /// The host's directory `source`, bound onto itself; from here on the container's root.
     BindRoot { source: String },
+    /// The detached tree that was made before the clone; from here on the container's root.
+    AttachRoot { tree: usize, source: String },
     /// A new file system (fsopen, fsconfig, fsmount, move_mount).
     Mount {
         fstype: String,
@@ -44,6 +53,18 @@ pub enum Operation {
         target: String,
         attributes: Attributes,
         data: Vec<String>,
+        copy_up: bool,
+    },
+    /// Other flags for what is mounted at `target`.
+    Remount {
+        target: String,
+        attributes: Attributes,
+    },
+    /// A detached tree that was made before the clone.
+    Attach {
+        tree: usize,
+        source: String,
+        target: String,
     },
     /// A clone of the host's `source` (open_tree, mount_setattr, move_mount).
     Bind {
@@ -66,12 +87,23 @@ pub enum Operation {
     Symlink { target: String, link: String },
     /// A pseudo terminal of the container's devpts: standard streams and `/dev/console`.
     Terminal { rows: u16, columns: u16 },
+    /// Reports that the namespaces are made, and waits for the parent's hooks.
+    AwaitHooks,
+    /// Hooks that run in the container's namespaces.
+    Hooks { hooks: Vec<Hook> },
     /// A path that nobody may see: `/dev/null` over a file, an empty tmpfs over a directory.
     MaskPath { path: String },
     /// A path that nobody may write to.
     ReadonlyPath { path: String },
     /// pivot_root(2), and the host's tree is unmounted.
     PivotRoot,
+    /// `MS_MOVE` of the root to `/` and chroot, where pivot_root(2) cannot be.
+    MoveRoot,
+    /// Propagation of the root, once it is the root.
+    FinalPropagation {
+        propagation: Propagation,
+        recursive: bool,
+    },
     /// The root itself read-only (mount_setattr(2)).
     ReadonlyRoot,
     /// A file of `/proc/sys`.
@@ -86,6 +118,20 @@ pub enum Operation {
         soft: u64,
         hard: u64,
     },
+    /// sched_setattr(2); times are nanoseconds.
+    Scheduler {
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    },
+    /// ioprio_set(2).
+    IoPriority { class: u16, level: u16 },
+    /// The label that the program gets from a security module.
+    Label { module: String, label: String },
     /// The working directory, made when it does not exist.
     MakeCwd { path: String },
     /// `PR_SET_NO_NEW_PRIVS`.
@@ -105,7 +151,12 @@ pub enum Operation {
     /// Reports `ready`, and waits for the byte on the start pipe.
     AwaitStart,
     /// seccomp(2) with a compiled filter, in hexadecimal.
-    Seccomp { filter: String, flags: u32 },
+    /// With `listener`, its notifications are the parent's.
+    Seccomp {
+        filter: String,
+        flags: u32,
+        listener: bool,
+    },
     /// execve(2) of the program found.
     Execve { args: Vec<String> },
 }
@@ -115,6 +166,9 @@ impl fmt::Display for Operation {
         match self {
             Self::Setns { namespace, path } => write!(f, "setns {namespace} {path}"),
             Self::Unshare { namespace } => write!(f, "unshare {namespace}"),
+            Self::AwaitMaps => f.write_str("await id maps"),
+            Self::BecomeRoot { .. } => f.write_str("setresuid 0"),
+            Self::Personality { domain } => write!(f, "personality {domain}"),
             Self::Setsid => f.write_str("setsid"),
             Self::SessionKeyring => f.write_str("keyctl join_session_keyring"),
             Self::OomScoreAdj { value } => write!(f, "oom_score_adj {value}"),
@@ -126,14 +180,21 @@ impl fmt::Display for Operation {
                 write!(f, "mount overlay on {at} lower={lower} upper={upper}")
             }
             Self::BindRoot { source } => write!(f, "bind {source} as root"),
+            Self::AttachRoot { source, .. } => write!(f, "attach {source} as root"),
+            Self::Remount { target, attributes } => write!(f, "remount {target} [{attributes}]"),
+            Self::Attach { source, target, .. } => write!(f, "attach {source} on {target}"),
             Self::Mount {
                 fstype,
                 target,
                 attributes,
                 data,
+                copy_up,
                 ..
             } => {
                 write!(f, "mount {fstype} on {target} [{attributes}]")?;
+                if *copy_up {
+                    f.write_str(" copy-up")?;
+                }
                 data.iter().try_for_each(|option| write!(f, " {option}"))
             }
             Self::Bind {
@@ -155,9 +216,22 @@ impl fmt::Display for Operation {
             } => write!(f, "mknod {path} {kind} {major}:{minor} {mode:o}"),
             Self::Symlink { target, link } => write!(f, "symlink {link} -> {target}"),
             Self::Terminal { .. } => f.write_str("terminal /dev/console"),
+            Self::AwaitHooks => f.write_str("await hooks"),
+            Self::Hooks { hooks } => {
+                let paths: Vec<&str> = hooks.iter().map(|hook| hook.path.as_str()).collect();
+                write!(f, "hooks {}", paths.join(" "))
+            }
             Self::MaskPath { path } => write!(f, "mask {path}"),
             Self::ReadonlyPath { path } => write!(f, "readonly {path}"),
             Self::PivotRoot => f.write_str("pivot_root"),
+            Self::MoveRoot => f.write_str("move root, chroot"),
+            Self::FinalPropagation {
+                propagation,
+                recursive,
+            } => {
+                let r = if *recursive { "r" } else { "" };
+                write!(f, "mount / {r}{propagation}")
+            }
             Self::ReadonlyRoot => f.write_str("readonly /"),
             Self::Sysctl { key, value } => write!(f, "sysctl {key}={value}"),
             Self::Sethostname { name } => write!(f, "sethostname {name}"),
@@ -167,6 +241,14 @@ impl fmt::Display for Operation {
                 soft,
                 hard,
             } => write!(f, "setrlimit {resource} {soft}:{hard}"),
+            Self::Scheduler {
+                policy,
+                nice,
+                priority,
+                ..
+            } => write!(f, "sched_setattr {policy} nice {nice} priority {priority}"),
+            Self::IoPriority { class, level } => write!(f, "ioprio_set {class} {level}"),
+            Self::Label { module, label } => write!(f, "label {module} {label}"),
             Self::MakeCwd { path } => write!(f, "mkdir {path}"),
             Self::NoNewPrivs => f.write_str("prctl no_new_privs"),
             Self::Credentials { user, capabilities } => {

@@ -3,19 +3,25 @@
 //! Pure: no file is read and no kernel asked. A field that is not supported is refused by its name,
 //! never passed over.
 
-use std::fmt;
-use std::path::Path;
+mod device;
+mod mount;
+mod process;
+#[cfg(test)]
+mod tests;
 
-use oci_spec::runtime::{Linux, Mount, Process, Spec};
+use std::fmt;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Linux, LinuxNamespace, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::Sets;
-use super::mount_options::{Options, Propagation};
+use super::hook::Hook;
+use super::idmap::Mapping;
+use super::mount_options::{Attributes, Propagation};
 use super::namespaces::Namespace;
 use super::operation::Operation;
 use super::refusals::{absolute, allow_sysctl, has_namespace, refuse_unsupported};
-use super::user::UserChoice;
-use super::{devices, rootfs, seccomp};
 use crate::zygote::Rootfs;
 
 /// What the zygote executes.
@@ -29,10 +35,90 @@ pub struct Plan {
     pub env: Vec<String>,
     /// Whether there is an [`Operation::Terminal`], which needs a place for the master.
     pub terminal: bool,
+    /// Before the clone: namespaces of others that the child is to be born in, and where they are.
+    pub joins: Vec<(Namespace, String)>,
+    /// Before the clone: a new time namespace, with what is written to `timens_offsets`.
+    pub clocks: Option<String>,
+    /// Before the clone: clones of host mounts, made by whoever may, for [`Operation::Attach`].
+    pub trees: Vec<Tree>,
+    /// After the clone, by the parent: `oom_score_adj`, which root of a user namespace may not write.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A detached clone of a host's mount, made before the child has a user namespace of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// The host's path.
+    pub source: String,
+    /// With all that is mounted below.
+    pub recursive: bool,
+    /// Flags and propagation.
+    pub attributes: Attributes,
+    /// Whose ids its files show, when not the host's.
+    pub ids: Option<IdMaps>,
+    /// No host path at all: a device node that is made for it.
+    pub node: Option<Node>,
+}
+
+/// A device node, with the host's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // as in mknod(2) and chown(2)
+pub struct Node {
+    pub kind: char,
+    pub major: u32,
+    pub minor: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The id maps of a mount.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IdMaps {
+    /// User ids.
+    pub uids: Vec<Mapping>,
+    /// Group ids.
+    pub gids: Vec<Mapping>,
+    /// For the mounts below, too.
+    pub recursive: bool,
+}
+
+/// What a plan depends on that does not stand in its spec. The default is a container that nobody
+/// attends to: one that the engine starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Around {
+    /// The container gets a cgroup of its own, which filters devices.
+    pub in_cgroup: bool,
+    /// A parent follows the set-up: it writes id maps, makes [`Plan::trees`] and runs hooks.
+    pub attended: bool,
+    /// The directory of its cgroup, shown to a container without a cgroup namespace.
+    pub cgroup: Option<PathBuf>,
+    /// The runtime is itself in a user namespace, where no device node can be made.
+    pub unprivileged: bool,
+    /// `MS_MOVE` and chroot instead of pivot_root(2), for a root on the initramfs.
+    pub no_pivot: bool,
+    /// The session keyring of the caller is kept.
+    pub keep_keyring: bool,
+    /// The supplementary groups of the caller are kept.
+    pub keep_groups: bool,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (namespace, path) in &self.joins {
+            writeln!(f, "before: setns {namespace} {path}")?;
+        }
+        if let Some(offsets) = &self.clocks {
+            writeln!(f, "before: unshare time {:?}", offsets.trim_end())?;
+        }
+        for tree in &self.trees {
+            let ids = if tree.ids.is_some() { " idmapped" } else { "" };
+            writeln!(
+                f,
+                "before: open_tree {} [{}]{ids}",
+                tree.source, tree.attributes
+            )?;
+        }
         let names: Vec<String> = self.namespaces.iter().map(ToString::to_string).collect();
         writeln!(f, "clone3 {}", names.join(" "))?;
         self.operations
@@ -42,42 +128,40 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// The plan of a container. `in_cgroup`: it gets a cgroup of its own, which filters devices.
+    /// The plan of a container.
     ///
     /// # Errors
     /// The field that is wrong or not supported, and what would have been right.
-    pub fn create(spec: &Spec, rootfs: &Rootfs, in_cgroup: bool) -> Result<Self, String> {
-        refuse_unsupported(spec)?;
+    pub fn create(spec: &Spec, rootfs: &Rootfs, around: &Around) -> Result<Self, String> {
+        refuse_unsupported(spec, around.attended)?;
         let linux = spec.linux().as_ref().ok_or("linux: missing")?;
         let process = spec.process().as_ref().ok_or("process: missing")?;
-        let mut plan = Self {
-            env: process.env().clone().unwrap_or_default(),
-            terminal: process.terminal().unwrap_or(false),
-            ..Self::default()
-        };
-        plan.add_namespaces(linux)?;
-        plan.add_environment(process);
-        plan.add_root(linux, rootfs)?;
-        plan.add_mounts(spec)?;
-        plan.add_devices(spec, linux)?;
+        let mut plan = Self::of_process(process);
+        plan.add_namespaces(linux, around)?;
+        let place = mount::Place::of(spec, around);
+        plan.add_environment(process, around.keep_keyring, place.own_user);
+        plan.add_root(linux, rootfs, &place)?;
+        for mount in spec.mounts().iter().flatten() {
+            plan.add_mount(mount, &place)?;
+        }
+        plan.add_devices(spec, linux, &place, around)?;
         plan.add_terminal(process);
+        plan.add_hooks(spec);
         plan.add_masks(linux);
         plan.push(Operation::MakeCwd {
-            path: directory(process)?,
+            path: absolute(process.cwd(), "process.cwd")?,
         });
-        plan.push(Operation::PivotRoot);
-        if spec
-            .root()
-            .as_ref()
-            .and_then(oci_spec::runtime::Root::readonly)
-            == Some(true)
-        {
-            plan.push(Operation::ReadonlyRoot);
-        }
+        plan.push(if around.no_pivot {
+            Operation::MoveRoot
+        } else {
+            Operation::PivotRoot
+        });
+        plan.finish_root(spec, linux);
         plan.add_names(spec, linux)?;
-        plan.add_process(process, linux, true)?;
+        let start_hooks = hooks(spec, |hooks| hooks.start_container().as_ref());
+        plan.add_process(process, linux, around.keep_groups, Some(start_hooks))?;
         let sets = Sets::from_spec(process.capabilities().as_ref());
-        if !in_cgroup && sets.bounding.has("MKNOD") {
+        if !around.in_cgroup && !place.foreign && sets.bounding.has("MKNOD") {
             return Err(
                 "process.capabilities: CAP_MKNOD without a cgroup of its own would reach \
                         every device of the host"
@@ -93,81 +177,139 @@ impl Plan {
     /// The field that is wrong or not supported, and what would have been right.
     pub fn exec(spec: &Spec, process: &Process) -> Result<Self, String> {
         let linux = spec.linux().as_ref().ok_or("linux: missing")?;
-        let mut plan = Self {
+        let mut plan = Self::of_process(process);
+        for namespace in linux.namespaces().iter().flatten() {
+            plan.namespaces.push(Namespace::from_spec(namespace.typ()));
+        }
+        if plan.namespaces.contains(&Namespace::User) {
+            let keep_groups = false;
+            plan.push(Operation::BecomeRoot { keep_groups });
+        }
+        plan.add_environment(process, false, plan.namespaces.contains(&Namespace::User));
+        plan.add_terminal(process);
+        plan.add_process(process, linux, false, None)?;
+        Ok(plan)
+    }
+
+    fn of_process(process: &Process) -> Self {
+        Self {
             env: process.env().clone().unwrap_or_default(),
             terminal: process.terminal().unwrap_or(false),
             ..Self::default()
-        };
-        for namespace in linux.namespaces().iter().flatten() {
-            plan.namespaces.push(Namespace::from_spec(namespace.typ())?);
         }
-        plan.add_environment(process);
-        plan.add_terminal(process);
-        plan.add_process(process, linux, false)?;
-        Ok(plan)
     }
 
     fn push(&mut self, operation: Operation) {
         self.operations.push(operation);
     }
 
-    fn add_namespaces(&mut self, linux: &Linux) -> Result<(), String> {
+    fn add_namespaces(&mut self, linux: &Linux, around: &Around) -> Result<(), String> {
+        let mut joins = Vec::new();
         for namespace in linux.namespaces().iter().flatten() {
-            let kind = Namespace::from_spec(namespace.typ())?;
-            match (namespace.path(), kind) {
-                // The clone puts into the cgroup after it has made namespaces: too early for this.
-                (None, Namespace::Cgroup) => {}
-                (None, kind) => self.namespaces.push(kind),
-                (Some(path), Namespace::Net | Namespace::Ipc | Namespace::Uts) => {
-                    let path = absolute(path, "linux.namespaces.path")?;
-                    self.push(Operation::Setns {
-                        namespace: kind,
-                        path,
-                    });
-                }
-                (Some(_), kind) => {
-                    return Err(format!(
-                        "linux.namespaces: joining {kind} is not supported yet"
-                    ));
-                }
-            }
+            self.add_namespace(namespace, around.attended, &mut joins)?;
         }
         if !self.namespaces.contains(&Namespace::Mnt) {
             return Err("linux.namespaces: a container needs a new mount namespace".into());
         }
-        let cgroup = linux.namespaces().iter().flatten();
-        if cgroup
-            .filter(|namespace| namespace.path().is_none())
-            .any(|namespace| Namespace::from_spec(namespace.typ()) == Ok(Namespace::Cgroup))
-        {
+        if let Some(personality) = linux.personality() {
+            self.push(process::personality(personality)?);
+        }
+        let user = |kind: &Namespace| *kind == Namespace::User;
+        if self.namespaces.iter().any(user) {
+            self.push(Operation::AwaitMaps);
+        }
+        if self.namespaces.iter().any(user) || self.joins.iter().any(|(kind, _)| user(kind)) {
+            let keep_groups = around.keep_groups;
+            self.push(Operation::BecomeRoot { keep_groups });
+        }
+        self.operations.extend(joins);
+        if has_namespace(linux, Namespace::Time) {
+            self.clocks = Some(process::clock_offsets(linux));
+        } else if linux.time_offsets().iter().flatten().count() > 0 {
+            return Err(
+                "linux.timeOffsets: they need a time namespace of the container's own".into(),
+            );
+        }
+        if has_namespace(linux, Namespace::Cgroup) {
             let namespace = Namespace::Cgroup;
             self.push(Operation::Unshare { namespace });
         }
         Ok(())
     }
 
-    fn add_environment(&mut self, process: &Process) {
+    fn add_namespace(
+        &mut self,
+        namespace: &LinuxNamespace,
+        attended: bool,
+        joins: &mut Vec<Operation>,
+    ) -> Result<(), String> {
+        let kind = Namespace::from_spec(namespace.typ());
+        let path = namespace.path().as_deref();
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        match (path, kind) {
+            (_, Namespace::User | Namespace::Time) if !attended => {
+                return Err(format!("linux.namespaces: {kind} is not supported yet"));
+            }
+            // The clone puts into the cgroup after it has made namespaces: too early for this; and
+            // a clone never enters the time namespace that it makes.
+            (None, Namespace::Cgroup | Namespace::Time) => {}
+            (None, kind) => self.namespaces.push(kind),
+            (Some(path), Namespace::Net | Namespace::Ipc | Namespace::Uts | Namespace::Cgroup) => {
+                joins.push(Operation::Setns {
+                    namespace: kind,
+                    path: absolute(path, "linux.namespaces.path")?,
+                });
+            }
+            (Some(path), Namespace::Pid | Namespace::User | Namespace::Time) if attended => {
+                let path = absolute(path, "linux.namespaces.path")?;
+                self.joins.push((kind, path));
+            }
+            (Some(_), kind) => {
+                return Err(format!(
+                    "linux.namespaces: joining {kind} is not supported yet"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_environment(&mut self, process: &Process, keep_keyring: bool, own_user: bool) {
         self.push(Operation::Setsid);
-        self.push(Operation::SessionKeyring);
-        if let Some(value) = process.oom_score_adj() {
-            self.push(Operation::OomScoreAdj { value });
+        if !keep_keyring {
+            self.push(Operation::SessionKeyring);
+        }
+        match process.oom_score_adj() {
+            None => {}
+            Some(value) if own_user => self.oom_score_adj = Some(value),
+            Some(value) => self.push(Operation::OomScoreAdj { value }),
         }
     }
 
-    fn add_root(&mut self, linux: &Linux, rootfs: &Rootfs) -> Result<(), String> {
+    fn add_root(
+        &mut self,
+        linux: &Linux,
+        rootfs: &Rootfs,
+        place: &mount::Place,
+    ) -> Result<(), String> {
         let propagation = match linux.rootfs_propagation().as_deref() {
-            None | Some("" | "slave" | "rslave") => Propagation::Slave,
             Some("private" | "rprivate") => Propagation::Private,
+            None | Some("" | "slave" | "rslave") => Propagation::Slave,
+            Some("shared" | "rshared" | "unbindable" | "runbindable") => Propagation::Slave,
             Some(other) => {
                 return Err(format!(
-                    "linux.rootfsPropagation: {other:?} is not supported, expected slave or private"
+                    "linux.rootfsPropagation: {other:?} is unknown, expected shared, slave, private \
+                     or unbindable, each with or without a leading r"
                 ));
             }
         };
         self.push(Operation::RootPropagation { propagation });
-        self.push(match rootfs {
-            Rootfs::Directory(path) => Operation::BindRoot {
-                source: absolute(path, "root.path")?,
+        let path = |path: &PathBuf, field| absolute(path, field);
+        let root = match rootfs {
+            Rootfs::Directory(directory) if place.own_user => {
+                self.prepared_root(path(directory, "root.path")?)
+            }
+            Rootfs::Directory(directory) => Operation::BindRoot {
+                source: path(directory, "root.path")?,
             },
             Rootfs::Overlay {
                 lower,
@@ -177,45 +319,64 @@ impl Plan {
             } => Operation::Overlay {
                 lower: lower
                     .iter()
-                    .map(|path| absolute(path, "overlay lower"))
+                    .map(|lower| path(lower, "overlay lower"))
                     .collect::<Result<_, _>>()?,
-                upper: absolute(upper, "overlay upper")?,
-                work: absolute(work, "overlay work")?,
-                at: absolute(at, "overlay at")?,
+                upper: path(upper, "overlay upper")?,
+                work: path(work, "overlay work")?,
+                at: path(at, "overlay at")?,
             },
-        });
+        };
+        self.push(root);
         Ok(())
     }
 
-    fn add_mounts(&mut self, spec: &Spec) -> Result<(), String> {
-        for mount in spec.mounts().iter().flatten() {
-            let operation = mount_operation(mount)?;
-            self.push(operation);
+    /// A root to which no path may lead for the container's own root user.
+    fn prepared_root(&mut self, source: String) -> Operation {
+        self.trees.push(Tree {
+            source: source.clone(),
+            recursive: true,
+            attributes: Attributes::default(),
+            ids: None,
+            node: None,
+        });
+        Operation::AttachRoot {
+            tree: self.trees.len() - 1,
+            source,
         }
-        Ok(())
     }
 
-    fn add_devices(&mut self, spec: &Spec, linux: &Linux) -> Result<(), String> {
-        let own_dev = spec.mounts().iter().flatten().any(|mount| {
-            mount.destination() == Path::new("/dev") && mount.typ().as_deref() == Some("tmpfs")
-        });
-        let nodes = linux.devices().as_deref().unwrap_or_default();
-        if own_dev || !nodes.is_empty() {
-            self.operations.extend(devices::operations(nodes)?);
+    /// The root's own flags, once it is the root.
+    fn finish_root(&mut self, spec: &Spec, linux: &Linux) {
+        let root = spec.root().as_ref();
+        if root.and_then(oci_spec::runtime::Root::readonly) == Some(true) {
+            self.push(Operation::ReadonlyRoot);
         }
-        Ok(())
+        let (propagation, recursive) = match linux.rootfs_propagation().as_deref() {
+            Some("shared") => (Propagation::Shared, false),
+            Some("rshared") => (Propagation::Shared, true),
+            Some("unbindable") => (Propagation::Unbindable, false),
+            Some("runbindable") => (Propagation::Unbindable, true),
+            _ => return,
+        };
+        self.push(Operation::FinalPropagation {
+            propagation,
+            recursive,
+        });
     }
 
-    fn add_terminal(&mut self, process: &Process) {
-        if !self.terminal {
-            return;
+    fn add_hooks(&mut self, spec: &Spec) {
+        #[allow(deprecated)] // and still what nvidia's and others' tools use
+        let before = |hooks: &oci_spec::runtime::Hooks| {
+            let lists = [hooks.prestart(), hooks.create_runtime()];
+            lists.iter().any(|list| list.iter().flatten().count() > 0)
+        };
+        let inside = hooks(spec, |hooks| hooks.create_container().as_ref());
+        if spec.hooks().as_ref().is_some_and(before) || !inside.is_empty() {
+            self.push(Operation::AwaitHooks);
         }
-        let size = |value: u64| u16::try_from(value).unwrap_or(0);
-        let console = process.console_size();
-        self.push(Operation::Terminal {
-            rows: console.map_or(0, |console| size(console.height())),
-            columns: console.map_or(0, |console| size(console.width())),
-        });
+        if !inside.is_empty() {
+            self.push(Operation::Hooks { hooks: inside });
+        }
     }
 
     fn add_masks(&mut self, linux: &Linux) {
@@ -257,267 +418,13 @@ impl Plan {
         }
         Ok(())
     }
-
-    fn add_process(
-        &mut self,
-        process: &Process,
-        linux: &Linux,
-        await_start: bool,
-    ) -> Result<(), String> {
-        let args = process.args().clone().unwrap_or_default();
-        let name = args.first().cloned().ok_or("process.args: empty")?;
-        for limit in process.rlimits().iter().flatten() {
-            self.push(Operation::Setrlimit {
-                resource: limit.typ().to_string(),
-                soft: limit.soft(),
-                hard: limit.hard(),
-            });
-        }
-        let filter = linux.seccomp().as_ref().map(seccomp::compile);
-        let filter = filter
-            .transpose()?
-            .flatten()
-            .map(|filter| Operation::Seccomp {
-                filter: filter.program,
-                flags: filter.flags,
-            });
-        let no_new_privileges = process.no_new_privileges().unwrap_or(false);
-        // The last moment at which the kernel takes a filter: with no_new_privs just before the
-        // exec, else while CAP_SYS_ADMIN is still there.
-        let (early, late) = if no_new_privileges {
-            (None, filter)
-        } else {
-            (filter, None)
-        };
-        if no_new_privileges {
-            self.push(Operation::NoNewPrivs);
-        }
-        self.operations.extend(early);
-        let user = process.user();
-        self.push(Operation::Credentials {
-            user: UserChoice {
-                name: user.username().clone(),
-                uid: user.uid(),
-                gid: user.gid(),
-                groups: user.additional_gids().clone().unwrap_or_default(),
-            },
-            capabilities: Sets::from_spec(process.capabilities().as_ref()),
-        });
-        self.push(Operation::Umask {
-            mask: user.umask().unwrap_or(0o022),
-        });
-        self.push(Operation::Chdir {
-            path: directory(process)?,
-        });
-        self.push(Operation::FindProgram { name });
-        if await_start {
-            self.push(Operation::AwaitStart);
-        }
-        self.operations.extend(late);
-        self.push(Operation::Execve { args });
-        Ok(())
-    }
 }
 
-fn mount_operation(mount: &Mount) -> Result<Operation, String> {
-    let target = absolute(mount.destination(), "mounts.destination")?;
-    if rootfs::normalized(&target).as_os_str().is_empty() {
-        return Err(format!("mounts: {target}: is the root itself"));
-    }
-    let mut options = Options::parse(mount.options().as_deref().unwrap_or_default());
-    let fstype = mount.typ().as_deref().unwrap_or("");
-    for mapping in [mount.uid_mappings(), mount.gid_mappings()] {
-        if mapping.iter().flatten().count() > 0 {
-            return Err(format!(
-                "mounts: {target}: id mappings are not supported yet"
-            ));
-        }
-    }
-    let source = mount.source().as_deref();
-    if fstype == "bind" || options.bind.is_some() {
-        let source = source.ok_or_else(|| format!("mounts: {target}: a bind needs a source"))?;
-        if let Some(unknown) = options.data.first() {
-            return Err(format!(
-                "mounts: {target}: option {unknown:?} is unknown for a bind"
-            ));
-        }
-        if options.attributes.propagation.is_none() {
-            options.attributes.propagation = Some(Propagation::Private);
-            options.attributes.propagation_recursive = true;
-        }
-        return Ok(Operation::Bind {
-            source: absolute(source, "mounts.source")?,
-            target,
-            recursive: options.bind.unwrap_or(true),
-            attributes: options.attributes,
-        });
-    }
-    let fstype = match fstype {
-        "" => {
-            return Err(format!(
-                "mounts: {target}: a type or the option bind is needed"
-            ));
-        }
-        "cgroup" => "cgroup2",
-        other => other,
-    };
-    let source = source.map_or(Ok(fstype.to_owned()), |source| {
-        source
-            .to_str()
-            .map(str::to_owned)
-            .ok_or_else(|| format!("mounts: {target}: the source is not UTF-8"))
-    })?;
-    Ok(Operation::Mount {
-        fstype: fstype.into(),
-        source,
-        target,
-        attributes: options.attributes,
-        data: options.data,
-    })
-}
-
-fn directory(process: &Process) -> Result<String, String> {
-    absolute(process.cwd(), "process.cwd")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::container::defaults::{self, Bind, Namespace as Choice, Options};
-    use std::path::PathBuf;
-
-    fn overlay() -> Rootfs {
-        Rootfs::Overlay {
-            lower: vec!["/layers/2".into(), "/layers/1".into()],
-            upper: "/c/upper".into(),
-            work: "/c/work".into(),
-            at: "/c/root".into(),
-        }
-    }
-
-    fn plan(options: &Options) -> Result<Plan, String> {
-        let spec = defaults::spec(None, options).unwrap();
-        Plan::create(&spec, &overlay(), true)
-    }
-
-    fn options() -> Options {
-        Options {
-            command: Some(vec!["serve".into()]),
-            ..Options::default()
-        }
-    }
-
-    #[test]
-    fn the_default_plan_is_this_one() {
-        let volume = Bind {
-            source: "/srv/www".into(),
-            target: "/www".into(),
-            read_only: true,
-            options: Vec::new(),
-        };
-        let options = Options {
-            hostname: Some("web".into()),
-            binds: vec![volume],
-            read_only: true,
-            ..options()
-        };
-        let printed = plan(&options).unwrap().to_string();
-        let (head, filter) = printed.split_once("seccomp ").unwrap();
-        assert_eq!(head, include_str!("default.plan"));
-        assert!(
-            filter.ends_with(" instructions\nexecve [\"serve\"]\n"),
-            "{filter}"
-        );
-    }
-
-    #[test]
-    fn without_no_new_privs_the_filter_is_loaded_while_root_may() {
-        let options = Options {
-            no_new_privileges: false,
-            ..options()
-        };
-        let operations = plan(&options).unwrap().operations;
-        let at = |found: fn(&Operation) -> bool| operations.iter().position(found).unwrap();
-        let filter = at(|operation| matches!(operation, Operation::Seccomp { .. }));
-        let credentials = at(|operation| matches!(operation, Operation::Credentials { .. }));
-        assert!(filter < credentials);
-    }
-
-    #[test]
-    fn a_plan_survives_the_wire() {
-        let plan = plan(&options()).unwrap();
-        let text = serde_json::to_string(&plan).unwrap();
-        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_by_name() {
-        let mut spec = defaults::spec(None, &options()).unwrap();
-        spec.set_hooks(Some(oci_spec::runtime::Hooks::default()));
-        let refused = Plan::create(&spec, &overlay(), true);
-        assert_eq!(refused.unwrap_err(), "hooks is not supported yet");
-        let shared = Options {
-            pid: Choice::Path("/proc/7/ns/pid".into()),
-            ..options()
-        };
-        assert!(plan(&shared).unwrap_err().contains("joining pid"));
-    }
-
-    #[test]
-    fn relative_paths_are_refused_with_their_field() {
-        let relative = Options {
-            working_dir: Some("srv".into()),
-            ..options()
-        };
-        let operations = plan(&relative).unwrap().operations;
-        let path = "/srv".to_owned();
-        assert!(
-            operations.contains(&Operation::Chdir { path }),
-            "taken from /"
-        );
-        let mut spec = defaults::spec(None, &options()).unwrap();
-        let mut process = spec.process().clone().unwrap();
-        process.set_cwd(PathBuf::from("srv"));
-        spec.set_process(Some(process));
-        let error = Plan::create(&spec, &overlay(), true).unwrap_err();
-        assert!(error.starts_with("process.cwd: \"srv\""), "{error}");
-    }
-
-    #[test]
-    fn nothing_is_mounted_over_the_root() {
-        for target in ["/", "/..", "/a/../"] {
-            let options = Options {
-                tmpfs: vec![(target.into(), String::new())],
-                ..options()
-            };
-            let error = plan(&options).unwrap_err();
-            assert!(error.ends_with("is the root itself"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_kernel_parameter_of_a_namespace_that_is_joined_is_refused() {
-        let mut options = options();
-        options.network = Choice::Path("/proc/1/ns/net".into());
-        let key = "net.ipv4.ip_forward".to_owned();
-        options.sysctls.insert(key, "1".into());
-        let error = plan(&options).unwrap_err();
-        assert!(error.contains("namespace of its own"), "{error}");
-    }
-
-    #[test]
-    fn a_network_of_another_is_joined_and_the_host_s_is_kept() {
-        let joined = Options {
-            network: Choice::Path("/proc/7/ns/net".into()),
-            ..options()
-        };
-        let joined = plan(&joined).unwrap();
-        assert!(!joined.namespaces.contains(&Namespace::Net));
-        assert!(joined.to_string().contains("setns net /proc/7/ns/net\n"));
-        let host = Options {
-            network: Choice::Host,
-            ..options()
-        };
-        assert!(!plan(&host).unwrap().to_string().contains("net "));
-    }
+/// One kind of the spec's hooks.
+fn hooks(
+    spec: &Spec,
+    kind: fn(&oci_spec::runtime::Hooks) -> Option<&Vec<oci_spec::runtime::Hook>>,
+) -> Vec<Hook> {
+    let hooks = spec.hooks().as_ref().and_then(kind);
+    hooks.into_iter().flatten().map(Hook::from_spec).collect()
 }

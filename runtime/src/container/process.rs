@@ -38,6 +38,21 @@ pub(crate) fn write_procfs(procfs: BorrowedFd<'_>, path: &str, value: &str) -> R
     Ok(())
 }
 
+/// The label that the next exec gets, written where the security module reads it.
+pub(crate) fn set_label(procfs: BorrowedFd<'_>, module: &str, label: &str) -> Result<(), Failure> {
+    if module == "selinux" {
+        return write_procfs(procfs, "thread-self/attr/exec", label);
+    }
+    let value = format!("exec {label}");
+    // Before 5.8 the modules shared one file.
+    match write_procfs(procfs, "thread-self/attr/apparmor/exec", &value) {
+        Err(failure) if failure.errno == Errno::NOENT.raw_os_error() => {
+            write_procfs(procfs, "thread-self/attr/exec", &value)
+        }
+        done => done,
+    }
+}
+
 /// The file below `/proc/sys` of a sysctl's key, which may be written with dots or slashes.
 pub(crate) fn sysctl_path(key: &str) -> String {
     if key.contains('/') {

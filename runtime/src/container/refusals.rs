@@ -5,66 +5,57 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Spec};
 
+use super::idmap::{self, Mapping};
 use super::namespaces::Namespace;
 
-/// Fields that change what a container may do or see, and that are not implemented.
-pub(super) fn refuse_unsupported(spec: &Spec) -> Result<(), String> {
+/// Fields that change what a container may do or see, and that are not implemented; those that
+/// somebody must attend to are refused when nobody does.
+pub(super) fn refuse_unsupported(spec: &Spec, attended: bool) -> Result<(), String> {
     let linux = spec.linux().as_ref();
-    let process = spec.process().as_ref();
     let some = |field: Option<bool>| field.unwrap_or(false);
     let refused = [
-        ("hooks", spec.hooks().is_some()),
-        (
-            "linux.uidMappings",
-            some(linux.map(|l| l.uid_mappings().iter().flatten().count() > 0)),
-        ),
-        (
-            "linux.gidMappings",
-            some(linux.map(|l| l.gid_mappings().iter().flatten().count() > 0)),
-        ),
-        (
-            "linux.timeOffsets",
-            some(linux.map(|l| l.time_offsets().iter().flatten().count() > 0)),
-        ),
-        (
-            "linux.personality",
-            some(linux.map(|l| l.personality().is_some())),
-        ),
         (
             "linux.intelRdt",
             some(linux.map(|l| l.intel_rdt().is_some())),
         ),
         (
-            "linux.mountLabel",
-            some(linux.map(|l| is_set(l.mount_label().as_deref()))),
+            "linux.memoryPolicy",
+            some(linux.map(|l| l.memory_policy().is_some())),
         ),
         (
-            "process.apparmorProfile",
-            some(process.map(|p| is_set(p.apparmor_profile().as_deref()))),
+            "linux.netDevices",
+            some(linux.map(|l| l.net_devices().iter().flatten().count() > 0)),
+        ),
+        ("hooks", !attended && spec.hooks().is_some()),
+        (
+            "linux.uidMappings",
+            !attended && some(linux.map(|l| l.uid_mappings().iter().flatten().count() > 0)),
         ),
         (
-            "process.selinuxLabel",
-            some(process.map(|p| is_set(p.selinux_label().as_deref()))),
-        ),
-        (
-            "process.scheduler",
-            some(process.map(|p| p.scheduler().is_some())),
-        ),
-        (
-            "process.ioPriority",
-            some(process.map(|p| p.io_priority().is_some())),
+            "linux.gidMappings",
+            !attended && some(linux.map(|l| l.gid_mappings().iter().flatten().count() > 0)),
         ),
     ];
-    match refused.iter().find(|(_, given)| *given) {
-        Some((field, _)) => Err(format!("{field} is not supported yet")),
-        None => Ok(()),
+    if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
+        return Err(format!("{field} is not supported yet"));
     }
+    linux.map_or(Ok(()), check_maps)
 }
 
-fn is_set(text: Option<&str>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
+/// Id maps belong to a user namespace, which needs both.
+fn check_maps(linux: &Linux) -> Result<(), String> {
+    let list = |maps: &Option<Vec<LinuxIdMapping>>| -> Vec<Mapping> {
+        maps.iter().flatten().map(Mapping::from_spec).collect()
+    };
+    let (uids, gids) = (list(linux.uid_mappings()), list(linux.gid_mappings()));
+    idmap::check(&uids, "linux.uidMappings")?;
+    idmap::check(&gids, "linux.gidMappings")?;
+    if has_namespace(linux, Namespace::User) && (uids.is_empty() || gids.is_empty()) {
+        return Err("linux.namespaces: a user namespace needs uidMappings and gidMappings".into());
+    }
+    Ok(())
 }
 
 /// A path that is absolute and can be printed.
@@ -84,8 +75,11 @@ pub(super) fn absolute(path: &Path, field: &str) -> Result<String, String> {
 /// Whether the container gets a new namespace of this kind; one that it joins is another's.
 pub(super) fn has_namespace(linux: &Linux, kind: Namespace) -> bool {
     let all = linux.namespaces().iter().flatten();
-    all.filter(|namespace| namespace.path().is_none())
-        .any(|namespace| Namespace::from_spec(namespace.typ()) == Ok(kind))
+    let none = |path: &Option<std::path::PathBuf>| {
+        path.as_ref().is_none_or(|path| path.as_os_str().is_empty())
+    };
+    all.filter(|namespace| none(namespace.path()))
+        .any(|namespace| Namespace::from_spec(namespace.typ()) == kind)
 }
 
 /// A kernel parameter must belong to a namespace of the container, or the whole host is changed.
@@ -106,7 +100,9 @@ pub(super) fn allow_sysctl(key: &str, linux: &Linux) -> Result<(), String> {
         Namespace::Net
     } else if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
         Namespace::Ipc
-    } else if matches!(dotted.as_str(), "kernel.hostname" | "kernel.domainname") {
+    } else if dotted == "kernel.hostname" {
+        return Err("linux.sysctl: kernel.hostname is the field hostname's".into());
+    } else if dotted == "kernel.domainname" {
         Namespace::Uts
     } else {
         return Err(format!(

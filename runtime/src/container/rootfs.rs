@@ -286,14 +286,20 @@ fn overlay_by_mount(
     rustix::fs::open(at, flags, Mode::empty()).doing("open", at)
 }
 
-fn place_root(mount: OwnedFd, at: &str) -> Result<OwnedFd, Failure> {
+/// Attaches the detached `mount` at the host's `at`, or where no path leads there for this user, over
+/// the host's root.
+pub(crate) fn place_root(mount: OwnedFd, at: &str) -> Result<OwnedFd, Failure> {
     let attr = MountAttr {
         propagation: Propagation::Private.bits(),
         ..MountAttr::default()
     };
     mount_setattr(mount.as_fd(), attr, true).doing("mount_setattr", at)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target = rustix::fs::open(at, flags, Mode::empty()).doing("open", at)?;
+    let target = match rustix::fs::open(at, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => rustix::fs::open("/", flags, Mode::empty()),
+        found => found,
+    }
+    .doing("open", at)?;
     mounts::attach(mount.as_fd(), target.as_fd(), at)?;
     Ok(mount)
 }
@@ -305,6 +311,28 @@ pub(crate) fn pivot_into(root: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::process::pivot_root(".", ".").doing("pivot_root", ".")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).doing("umount", "old root")?;
     rustix::process::chdir("/").doing("chdir", "/")
+}
+
+/// Makes `root` the process's `/` where pivot_root(2) cannot be: on the kernel's initramfs. The mounts
+/// of the host stay below, out of reach of all paths.
+pub(crate) fn move_into(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(root).doing("fchdir", "root")?;
+    rustix::mount::mount_move(".", "/").doing("mount move", "/")?;
+    rustix::process::chroot(".").doing("chroot", ".")?;
+    rustix::process::chdir("/").doing("chdir", "/")
+}
+
+/// How the mounts of the root spread, once it is the root.
+pub(crate) fn set_final_propagation(
+    root: BorrowedFd<'_>,
+    propagation: Propagation,
+    recursive: bool,
+) -> Result<(), Failure> {
+    let attr = MountAttr {
+        propagation: propagation.bits(),
+        ..MountAttr::default()
+    };
+    mount_setattr(root, attr, recursive).doing("mount_setattr", "/")
 }
 
 /// Makes the root's own mount read-only.

@@ -58,6 +58,8 @@ pub struct Filter {
     pub program: String,
     /// Flags of seccomp(2).
     pub flags: u32,
+    /// Whether somebody must take its notifications.
+    pub listener: bool,
 }
 
 /// Compiles a filter, or finds it compiled already. `None`: it lets everything through.
@@ -70,7 +72,8 @@ pub fn compile(spec: &LinuxSeccomp) -> Result<Option<Filter>, String> {
         .syscalls()
         .as_ref()
         .is_some_and(|rules| !rules.is_empty());
-    if spec.default_action() == LinuxSeccompAction::ScmpActAllow && !has_rules {
+    let unheard = spec.listener_path().is_none();
+    if spec.default_action() == LinuxSeccompAction::ScmpActAllow && !has_rules && unheard {
         return Ok(None);
     }
     let key = serde_json::to_string(spec).map_err(|error| format!("linux.seccomp: {error}"))?;
@@ -89,8 +92,15 @@ pub fn compile(spec: &LinuxSeccomp) -> Result<Option<Filter>, String> {
 }
 
 fn compile_new(spec: &LinuxSeccomp) -> Result<Filter, String> {
-    if spec.listener_path().is_some() {
-        return Err("linux.seccomp.listenerPath is not supported yet".into());
+    let notifies = |rule: &LinuxSyscall| rule.action() == LinuxSeccompAction::ScmpActNotify;
+    let listener = spec.listener_path().is_some();
+    if !listener && spec.syscalls().iter().flatten().any(notifies) {
+        return Err("linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath".into());
+    }
+    if spec.default_action() == LinuxSeccompAction::ScmpActNotify {
+        return Err(
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY would stop the start itself".into(),
+        );
     }
     let default = action(spec.default_action(), spec.default_errno_ret())?;
     let mut context = ScmpFilterContext::new(default).map_err(said)?;
@@ -122,7 +132,8 @@ fn compile_new(spec: &LinuxSeccomp) -> Result<Filter, String> {
     }
     Ok(Filter {
         program: program.iter().map(|byte| format!("{byte:02x}")).collect(),
-        flags: flags(spec)?,
+        flags: flags(spec, listener)?,
+        listener,
     })
 }
 
@@ -218,9 +229,7 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<ScmpAction, 
         }
         LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
         LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
-        LinuxSeccompAction::ScmpActNotify => {
-            return Err("linux.seccomp: SCMP_ACT_NOTIFY is not supported yet".into());
-        }
+        LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
     })
 }
 
@@ -232,6 +241,22 @@ fn architecture(arch: Arch) -> Result<ScmpArch, String> {
         Arch::ScmpArchX32 => ScmpArch::X32,
         Arch::ScmpArchArm => ScmpArch::Arm,
         Arch::ScmpArchAarch64 => ScmpArch::Aarch64,
+        Arch::ScmpArchMips => ScmpArch::Mips,
+        Arch::ScmpArchMips64 => ScmpArch::Mips64,
+        Arch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
+        Arch::ScmpArchMipsel => ScmpArch::Mipsel,
+        Arch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
+        Arch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
+        Arch::ScmpArchPpc => ScmpArch::Ppc,
+        Arch::ScmpArchPpc64 => ScmpArch::Ppc64,
+        Arch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
+        Arch::ScmpArchS390 => ScmpArch::S390,
+        Arch::ScmpArchS390x => ScmpArch::S390X,
+        Arch::ScmpArchRiscv64 => ScmpArch::Riscv64,
+        Arch::ScmpArchParisc => ScmpArch::Parisc,
+        Arch::ScmpArchParisc64 => ScmpArch::Parisc64,
+        Arch::ScmpArchLoongarch64 => ScmpArch::Loongarch64,
+        Arch::ScmpArchM68k => ScmpArch::M68k,
         other => {
             return Err(format!(
                 "linux.seccomp.architectures: {other} is not supported"
@@ -240,7 +265,7 @@ fn architecture(arch: Arch) -> Result<ScmpArch, String> {
     })
 }
 
-fn flags(spec: &LinuxSeccomp) -> Result<u32, String> {
+fn flags(spec: &LinuxSeccomp, listener: bool) -> Result<u32, String> {
     spec.flags().iter().flatten().try_fold(0, |flags, flag| {
         Ok(flags
             | match flag {
@@ -248,11 +273,9 @@ fn flags(spec: &LinuxSeccomp) -> Result<u32, String> {
                 LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => 1 << 2,
                 // One thread: nothing to synchronize.
                 LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
-                other => {
-                    return Err(format!(
-                        "linux.seccomp.flags: {other:?} is not supported yet"
-                    ));
-                }
+                // Without a listener nobody waits, and the kernel refuses the flag.
+                LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if !listener => 0,
+                LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 1 << 5,
             })
     })
 }
@@ -276,8 +299,12 @@ fn enosys_for_newer() -> Vec<u8> {
     bytes
 }
 
-/// Loads a compiled filter into this process.
-pub(crate) fn load(program: &str, flags: u32) -> Result<(), Failure> {
+/// Loads a compiled filter into this process; with `listener`, returns where its notifications arrive.
+pub(crate) fn load(
+    program: &str,
+    flags: u32,
+    listener: bool,
+) -> Result<Option<std::os::fd::OwnedFd>, Failure> {
     let digits = program.as_bytes().chunks_exact(2);
     let bytes: Option<Vec<u8>> = digits
         .map(|pair| {
@@ -286,7 +313,12 @@ pub(crate) fn load(program: &str, flags: u32) -> Result<(), Failure> {
         })
         .collect();
     let bytes = bytes.ok_or_else(|| Failure::refused("seccomp", "", "expected hexadecimal"))?;
-    sys::child::load_seccomp_filter(&bytes, flags).doing("seccomp", "")
+    if listener {
+        let fd = sys::child::load_notifying_seccomp_filter(&bytes, flags);
+        return fd.map(Some).doing("seccomp", "");
+    }
+    sys::child::load_seccomp_filter(&bytes, flags).doing("seccomp", "")?;
+    Ok(None)
 }
 
 #[cfg(test)]

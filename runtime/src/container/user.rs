@@ -21,6 +21,9 @@ pub struct UserChoice {
     pub gid: u32,
     /// Supplementary groups over those that `/etc/group` gives.
     pub groups: Vec<u32>,
+    /// The groups of whoever starts it stay, and no others are set.
+    #[serde(default)]
+    pub keep_groups: bool,
 }
 
 impl fmt::Display for UserChoice {
@@ -43,6 +46,8 @@ pub struct User {
     pub groups: Vec<u32>,
     /// Home directory, `/` when unknown.
     pub home: String,
+    /// The groups that there are stay.
+    pub keep_groups: bool,
 }
 
 impl UserChoice {
@@ -69,6 +74,7 @@ impl UserChoice {
                 gid: self.gid,
                 groups: self.groups.clone(),
                 home: entry.map_or_else(|| "/".into(), |account| account.home.into()),
+                keep_groups: self.keep_groups,
             });
         };
         let (user, wanted_group) = match name.split_once(':') {
@@ -87,6 +93,7 @@ impl UserChoice {
             home: account
                 .as_ref()
                 .map_or_else(|| "/".into(), |account| account.home.into()),
+            keep_groups: self.keep_groups,
         };
         match wanted_group {
             Some(wanted) => resolved.gid = group_number(group, wanted)?,
@@ -158,12 +165,32 @@ fn memberships<'a>(group: &'a str, user: &'a str) -> impl Iterator<Item = u32> +
 /// With this number setresuid(2) and setresgid(2) succeed, and root stays root.
 const UNCHANGED: u32 = u32::MAX;
 
+/// Becomes user and group 0 of a user namespace that has just got its maps; capabilities stay.
+pub(crate) fn become_root(keep_groups: bool) -> Result<(), Failure> {
+    if !keep_groups {
+        set_groups(&[])?;
+    }
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    rustix::thread::set_thread_res_gid(gid, gid, gid).doing("setresgid", "0")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).doing("setresuid", "0")
+}
+
+/// A user namespace may deny setgroups(2) for good; then nothing but no groups can be asked for.
+fn set_groups(groups: &[Gid]) -> Result<(), Failure> {
+    match rustix::thread::set_thread_groups(groups) {
+        Err(rustix::io::Errno::PERM) if groups.is_empty() => Ok(()),
+        done => done.doing("setgroups", ""),
+    }
+}
+
 /// Becomes `user` with these capabilities: bounding set, groups, group, user, the other sets.
 pub(crate) fn become_user(user: &User, sets: &Sets) -> Result<(), Failure> {
     capabilities::limit_bounding(sets.bounding)?;
     rustix::thread::set_keep_capabilities(true).doing("prctl keepcaps", "")?;
     let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    rustix::thread::set_thread_groups(&groups).doing("setgroups", "")?;
+    if !user.keep_groups {
+        set_groups(&groups)?;
+    }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).doing("setresgid", user.gid.to_string())?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).doing("setresuid", user.uid.to_string())?;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::container::cgroup::Cgroup;
 use crate::container::child::Report;
-use crate::container::plan::Plan;
+use crate::container::plan::{Around, Plan};
 
 /// The zygote clones in milliseconds; a stuck one must not hold a start for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,7 +109,11 @@ impl Client {
     /// The step that failed. Nothing is left behind then.
     pub async fn create(&self, request: CreateRequest) -> Result<Created, Error> {
         let id = request.id;
-        let plan = Plan::create(&request.spec, &request.rootfs, request.cgroup.is_some());
+        let around = Around {
+            in_cgroup: request.cgroup.is_some(),
+            ..Around::default()
+        };
+        let plan = Plan::create(&request.spec, &request.rootfs, &around);
         let plan = plan.map_err(|reason| Error::Spec {
             id: id.clone(),
             reason,
@@ -142,7 +146,7 @@ impl Client {
                 died(&pidfd).await;
                 return Err(Error::Failed { id, failure });
             }
-            Some(Report::Exited(_)) | None => {
+            Some(_) | None => {
                 died(&pidfd).await;
                 return Err(Error::Died { id });
             }

@@ -15,7 +15,7 @@ use rustix::process::DumpableBehavior;
 use sys::clone3::{Cloned, clone3};
 
 use super::{Answer, MAGIC, Request, RequestKind, Role, session, wire};
-use crate::container::child::{self, Child};
+use crate::container::child::{self, Child, Start};
 use crate::container::failure::{Doing, Failure};
 
 /// `CLONE_PARENT` (clone(2)).
@@ -144,7 +144,10 @@ impl Descriptors {
         Ok(Child {
             stdio,
             status: sys::child::out_of_the_way(status.as_fd()).doing("fcntl", "status")?,
-            start: self.take(Role::Start),
+            start: self.take(Role::Start).map(Start::Pipe),
+            go: None,
+            trees: Vec::new(),
+            kept: 0,
             console: self.take(Role::Console),
             container: self.take(Role::Container),
             env: env.to_vec(),
