@@ -38,6 +38,11 @@ impl Settings {
 
     fn push(&mut self, file: &str, value: String, otherwise: Otherwise) {
         let file = file.into();
+        // Where there is no controller, nothing is limited, as is asked.
+        let otherwise = match value.as_str() {
+            "max" => Otherwise::PassOver,
+            _ => otherwise,
+        };
         self.0.push(Setting {
             file,
             value,
