@@ -16,6 +16,7 @@ pub mod health;
 pub mod manifest;
 pub mod name;
 pub mod notify;
+pub mod patch;
 pub mod paths;
 pub mod pieces;
 pub mod registration;

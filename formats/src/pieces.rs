@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::digest::Sha256;
+
 /// Bytes that a piece may have: what a host holds in memory at once.
 pub const MAX_PIECE: u64 = 1 << 20;
 /// Pieces that a file may have.
@@ -21,6 +23,25 @@ pub fn name(offset: u64) -> String {
 pub fn offset(name: &str) -> Option<u64> {
     let digits = name.len() == 8 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     digits.then(|| u64::from_str_radix(name, 16).ok()).flatten()
+}
+
+/// The commit's folder of patches for the pieces of `folder`, from the file of this SHA-256.
+#[must_use]
+pub fn patch_folder(folder: &str, base: &Sha256) -> String {
+    format!("{folder}-from-{base}")
+}
+
+/// The name of the patch for the piece at an offset, of `length` bytes itself: see [`crate::patch`].
+#[must_use]
+pub fn patch_name(offset: u64, length: u64) -> String {
+    format!("{}-{}", name(offset), name(length))
+}
+
+/// The piece's offset and the patch's length in a patch's name.
+#[must_use]
+pub fn patch_offset(name: &str) -> Option<(u64, u64)> {
+    let (at, length) = name.split_once('-')?;
+    Some((offset(at)?, offset(length)?))
 }
 
 /// Files of the initramfs and sections from this size on are cut out, in bytes; what lies between two

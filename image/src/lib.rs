@@ -12,6 +12,8 @@ pub mod host;
 pub mod modules;
 pub mod osrelease;
 pub mod progress;
+#[cfg(feature = "publish")]
+pub mod publish;
 pub mod recipe;
 pub mod reproduce;
 pub mod sbom;

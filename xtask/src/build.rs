@@ -18,7 +18,16 @@ pub fn cargo(arguments: &[&str]) -> Command {
 pub fn host_tools() -> Outcome<()> {
     progress::quietly(
         "build the image builder and the harness",
-        &mut cargo(&["build", "-p", "image", "-p", "qemu-tests", "--bins"]),
+        &mut cargo(&[
+            "build",
+            "-p",
+            "image",
+            "-p",
+            "qemu-tests",
+            "--bins",
+            "--features",
+            "image/publish",
+        ]),
     )
 }
 

@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 17] = [
+const NEEDED: [Package; 19] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -32,6 +32,8 @@ const NEEDED: [Package; 17] = [
     package("dosfstools", "mkfs.vfat, fsck.vfat"),
     package("e2fsprogs", "mkfs.ext4, e2fsck"),
     package("xz-utils", "packed kernel modules"),
+    package("libostree-dev", "to publish releases"),
+    package("pkg-config", "finds libostree"),
     package("zstd", "to measure what a release weighs on the wire"),
     package("skopeo", "pushes the demo's image"),
     package(

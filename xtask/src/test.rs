@@ -52,14 +52,21 @@ fn host(tally: &mut Tally) -> Outcome<()> {
         "--workspace",
         "--all-targets",
         "--features",
-        "qemu-tests/qemu",
+        "qemu-tests/qemu,image/publish,updater/libostree",
         "--",
         "-D",
         "warnings",
     ];
     one(tally, "lints", build::cargo(&lints))?;
     dependencies(tally)?;
-    let arguments = ["test", "--workspace", "--no-fail-fast"];
+    let libostree = "image/publish,updater/libostree";
+    let arguments = [
+        "test",
+        "--workspace",
+        "--features",
+        libostree,
+        "--no-fail-fast",
+    ];
     many(tally, "tests on this machine", build::cargo(&arguments))
 }
 

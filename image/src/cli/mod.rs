@@ -5,6 +5,8 @@
 mod build;
 mod disk;
 mod place;
+#[cfg(feature = "publish")]
+mod publish;
 mod show;
 mod vary;
 
@@ -34,7 +36,31 @@ enum Command {
     Reproduce(build::Reproduce),
     /// Make another release of a UKI: another version, other files, more words for the kernel
     Vary(vary::Vary),
-    /// Show what a UKI consists of
+    /// Make keys and the root that names them, or the next root
+    #[cfg(feature = "publish")]
+    Keys(publish::Keys),
+    /// Publish a UKI: commit its pieces, patches and the signed manifest
+    #[cfg(feature = "publish")]
+    Release(publish::Release),
+    /// Let a channel go to a release
+    #[cfg(feature = "publish")]
+    Promote(publish::Promote),
+    /// Change how fast hosts take a channel's release
+    #[cfg(feature = "publish")]
+    Rollout(publish::Rollout),
+    /// Stop a channel: no host takes its release any more
+    #[cfg(feature = "publish")]
+    Freeze(publish::Channel),
+    /// Let a frozen channel go on
+    #[cfg(feature = "publish")]
+    Thaw(publish::Channel),
+    /// Sign a channel again before it expires
+    #[cfg(feature = "publish")]
+    Renew(publish::Channel),
+    /// Forget old releases and what only they need
+    #[cfg(feature = "publish")]
+    Prune(publish::Prune),
+    /// Show what a UKI consists of, or a repository
     Inspect(show::Inspect),
     /// Fail when a UKI holds a shell, a C library or the test channel
     Check(show::Check),
@@ -51,6 +77,22 @@ pub fn run() -> Result<()> {
         Command::Fetch(arguments) => place::fetch(&arguments),
         Command::Reproduce(arguments) => build::reproduce(&arguments),
         Command::Vary(arguments) => vary::vary(&arguments),
+        #[cfg(feature = "publish")]
+        Command::Keys(arguments) => publish::keys(&arguments),
+        #[cfg(feature = "publish")]
+        Command::Release(arguments) => publish::release(&arguments),
+        #[cfg(feature = "publish")]
+        Command::Promote(arguments) => publish::promote(&arguments),
+        #[cfg(feature = "publish")]
+        Command::Rollout(arguments) => publish::rollout(&arguments),
+        #[cfg(feature = "publish")]
+        Command::Freeze(arguments) => publish::freeze(&arguments, true),
+        #[cfg(feature = "publish")]
+        Command::Thaw(arguments) => publish::freeze(&arguments, false),
+        #[cfg(feature = "publish")]
+        Command::Renew(arguments) => publish::renew(&arguments),
+        #[cfg(feature = "publish")]
+        Command::Prune(arguments) => publish::prune(&arguments),
         Command::Inspect(arguments) => show::inspect(&arguments),
         Command::Check(arguments) => show::check(&arguments),
     }

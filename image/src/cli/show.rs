@@ -13,7 +13,7 @@ use crate::uki::{Uki, pe::Section};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// The UKI
+    /// The UKI, or a repository's folder
     file: PathBuf,
     /// List the initramfs too
     #[arg(long)]
@@ -27,6 +27,10 @@ pub(super) struct Check {
 }
 
 pub(super) fn inspect(arguments: &Inspect) -> Result<()> {
+    #[cfg(feature = "publish")]
+    if arguments.file.is_dir() {
+        return super::publish::inspect(&arguments.file);
+    }
     let bytes = read(&arguments.file)?;
     let uki = Uki::read(&bytes).with_context(|| arguments.file.display().to_string())?;
     println!("{} {}, {} bytes", uki.id, uki.version, bytes.len());

@@ -7,7 +7,7 @@ use crate::machine::Rules;
 use formats::name::Name;
 use serde::Deserialize;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The file.
@@ -18,6 +18,9 @@ pub struct Config {
     pub sources: Vec<String>,
     /// The channel to follow.
     pub channel: Name,
+    /// The first root: whose keys are believed, and those that they lead to.
+    #[serde(default = "root")]
+    pub root: PathBuf,
     /// What the host does unasked.
     #[serde(default)]
     pub strategy: Strategy,
@@ -38,6 +41,10 @@ pub enum Strategy {
     /// When a person says so.
     #[default]
     Manual,
+}
+
+fn root() -> PathBuf {
+    "/etc/skeg/update-root.jsonl".into()
 }
 
 fn hour() -> u64 {

@@ -142,7 +142,9 @@ impl Daemon {
                 self.event(Event::Offered(version));
             }
             Err(text) => {
-                tracing::warn!("look for a release: {text}");
+                if self.problem.as_ref() != Some(&text) {
+                    tracing::warn!("look for a release: {text}");
+                }
                 self.problem = Some(text);
                 self.event(Event::CheckFailed);
             }

@@ -3,14 +3,19 @@
 //!
 //! Holds one piece at a time, and writes nothing.
 
+use std::collections::HashMap;
+
 use formats::digest::{Hex, Sha256};
 use formats::manifest::{File, Role};
 use formats::pieces::{self, MAX_PIECE, MAX_PIECES};
 use sha2::Digest;
 
 use super::{Base, Counted, Download, FetchError};
-use crate::reader::{Archive, Entry};
+use crate::reader::{Archive, Entry, ReadError, checksum};
 use crate::trust::VerifiedRelease;
+
+/// A patch has its piece's bytes and twelve for each step; beyond this it pays no more.
+const MAX_PATCH: u64 = MAX_PIECE + (256 << 10);
 
 #[derive(Debug, Clone, Copy)]
 struct Piece {
@@ -24,6 +29,8 @@ pub struct Assembly<A> {
     archive: A,
     base: Option<Base>,
     pieces: std::vec::IntoIter<Piece>,
+    /// Object and length of the patch for the piece at an offset.
+    patches: HashMap<u64, (Sha256, u64)>,
     file: File,
     counted: Counted,
     /// Of all bytes, when all are handed out.
@@ -50,8 +57,16 @@ impl<A: Archive> Assembly<A> {
             role,
         };
         let file = release.file(role).ok_or_else(none)?.clone();
-        let entries = archive.folder(&commit, role.folder()).await?;
-        let mut pieces = layout(&commit, &entries.ok_or_else(none)?, file.length)?;
+        let folders = archive.folders(&commit).await?;
+        let folder = find(&folders, role.folder()).ok_or_else(none)?;
+        let mut pieces = layout(&commit, &archive.files(&folder).await?, file.length)?;
+        let mut patches = HashMap::new();
+        if let Some(base) = &base {
+            let name = pieces::patch_folder(role.folder(), base.sha256());
+            if let Some(folder) = find(&folders, &name) {
+                patches = offered(&archive.files(&folder).await?);
+            }
+        }
         let skipped = pieces.iter().take_while(|piece| piece.at < from).count();
         pieces.drain(..skipped);
         if pieces.first().map_or(file.length, |piece| piece.at) != from {
@@ -61,6 +76,7 @@ impl<A: Archive> Assembly<A> {
             archive,
             base,
             pieces: pieces.into_iter(),
+            patches,
             counted: Counted {
                 total: file.length,
                 done: from,
@@ -78,6 +94,25 @@ impl<A: Archive> Assembly<A> {
         let pieces = self.pieces.as_slice().iter();
         let lacking = pieces.filter(|piece| !base.is_some_and(|base| base.has(&piece.object)));
         lacking.map(|piece| piece.length).sum()
+    }
+
+    fn local(&self, piece: &Piece) -> Option<Vec<u8>> {
+        self.base.as_ref()?.piece(&piece.object, piece.length)
+    }
+
+    /// The piece by its patch, if one is offered. A patch that does not make the piece is no reason to
+    /// stay without: the whole piece is fetched then.
+    async fn patched(&mut self, piece: &Piece) -> Result<Option<Vec<u8>>, FetchError> {
+        let (Some(base), Some((object, length))) = (&self.base, self.patches.get(&piece.at)) else {
+            return Ok(None);
+        };
+        let patch = match self.archive.content(object, *length).await {
+            Err(ReadError::Source(error)) => return Err(ReadError::Source(error).into()),
+            Err(_) => return Ok(None),
+            Ok(patch) => patch,
+        };
+        let made = base.patched(&patch, piece.length).ok();
+        Ok(made.filter(|bytes| checksum(bytes) == piece.object))
     }
 
     fn end(&mut self) -> Result<(), FetchError> {
@@ -102,13 +137,15 @@ impl<A: Archive> Download for Assembly<A> {
             self.end()?;
             return Ok(None);
         };
-        let base = self.base.as_ref();
-        let bytes = match base.and_then(|base| base.piece(&piece.object, piece.length)) {
+        let bytes = match self.local(&piece) {
             Some(bytes) => {
                 self.counted.reused += piece.length;
                 bytes
             }
-            None => self.archive.content(&piece.object, piece.length).await?,
+            None => match self.patched(&piece).await? {
+                Some(bytes) => bytes,
+                None => self.archive.content(&piece.object, piece.length).await?,
+            },
         };
         if let Some(hash) = &mut self.hash {
             hash.update(&bytes);
@@ -127,6 +164,20 @@ impl<A: Archive> Download for Assembly<A> {
             ..self.counted
         }
     }
+}
+
+fn find(entries: &[Entry], name: &str) -> Option<Sha256> {
+    let found = entries.iter().find(|entry| entry.name == name);
+    found.map(|entry| entry.object)
+}
+
+/// Patches by the offset of their piece; those of no use are left out.
+fn offered(entries: &[Entry]) -> HashMap<u64, (Sha256, u64)> {
+    let patch = |entry: &Entry| {
+        let (at, length) = pieces::patch_offset(&entry.name)?;
+        (length <= MAX_PATCH).then_some((at, (entry.object, length)))
+    };
+    entries.iter().filter_map(patch).collect()
 }
 
 /// The pieces of a file of `length` bytes, in order and without gaps.

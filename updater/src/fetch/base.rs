@@ -8,8 +8,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use formats::digest::Sha256;
+use formats::digest::{Hex, Sha256};
+use formats::patch::{self, PatchError};
 use formats::pieces;
+use sha2::Digest;
 
 use crate::reader::checksum;
 
@@ -17,6 +19,7 @@ use crate::reader::checksum;
 #[derive(Debug)]
 pub struct Base {
     file: File,
+    sha256: Sha256,
     /// Offset and length by checksum.
     pieces: HashMap<Sha256, (u64, u64)>,
 }
@@ -31,14 +34,17 @@ impl Base {
         let length = file.metadata()?.len();
         let lengths = pieces::cut(length, &mut |at, buffer| file.read_exact_at(buffer, at))?;
         let mut known = HashMap::new();
+        let mut hash = sha2::Sha256::new();
         let (mut at, mut buffer) = (0, Vec::new());
         for length in lengths {
             read(&file, at, length, &mut buffer)?;
+            hash.update(&buffer);
             known.insert(checksum(&buffer), (at, length));
             at += length;
         }
         Ok(Self {
             file,
+            sha256: Hex(hash.finalize().into()),
             pieces: known,
         })
     }
@@ -49,6 +55,18 @@ impl Base {
         let mut buffer = Vec::new();
         read(&self.file, at, found, &mut buffer).ok()?;
         (found == length && checksum(&buffer) == *object).then_some(buffer)
+    }
+
+    /// Of the whole file: which release it is.
+    pub(super) const fn sha256(&self) -> &Sha256 {
+        &self.sha256
+    }
+
+    /// Makes a piece of `length` bytes by a patch.
+    pub(super) fn patched(&self, patch: &[u8], length: u64) -> Result<Vec<u8>, PatchError> {
+        patch::apply(patch, length, &mut |at, buffer| {
+            self.file.read_exact_at(buffer, at).is_ok()
+        })
     }
 
     /// Whether the file had the piece when it was opened.

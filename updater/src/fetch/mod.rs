@@ -7,6 +7,9 @@ mod base;
 mod download;
 mod error;
 mod folder;
+mod http;
+mod look;
+mod mirrors;
 mod source;
 
 pub use assembly::Assembly;
@@ -14,4 +17,7 @@ pub use base::Base;
 pub use download::{Counted, Download};
 pub use error::FetchError;
 pub use folder::FolderSource;
+pub use http::{HttpSource, Settings};
+pub use look::{Look, LookError, look};
+pub use mirrors::{Mirror, Mirrors};
 pub use source::{Source, SourceError};

@@ -14,7 +14,7 @@ use crate::fetch::{Counted, Source};
 /// Bytes that a commit or a folder may have: the largest is a folder of all pieces.
 const MAX_METADATA: u64 = 4 << 20;
 
-/// A file in a folder of a commit.
+/// A file or folder of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
@@ -25,15 +25,17 @@ pub struct Entry {
 
 /// A repository in archive mode.
 pub trait Archive {
-    /// The files in a folder at the root of a commit, by name; `None` if there is no such folder.
+    /// The folders at the root of a commit.
     ///
     /// # Errors
     /// See [`ReadError`].
-    fn folder(
-        &mut self,
-        commit: &Sha256,
-        name: &str,
-    ) -> impl Future<Output = Result<Option<Vec<Entry>>, ReadError>>;
+    fn folders(&mut self, commit: &Sha256) -> impl Future<Output = Result<Vec<Entry>, ReadError>>;
+
+    /// The files in a folder.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    fn files(&mut self, folder: &Sha256) -> impl Future<Output = Result<Vec<Entry>, ReadError>>;
 
     /// The content of a file, which must have `length` bytes.
     ///
@@ -82,24 +84,17 @@ impl<S: Source> Reader<S> {
 }
 
 impl<S: Source> Archive for Reader<S> {
-    async fn folder(
-        &mut self,
-        commit: &Sha256,
-        name: &str,
-    ) -> Result<Option<Vec<Entry>>, ReadError> {
+    async fn folders(&mut self, commit: &Sha256) -> Result<Vec<Entry>, ReadError> {
         let bytes = self.metadata(commit, "commit").await?;
         let root = tree::root_of(&bytes).ok_or_else(|| ReadError::Malformed {
             object: repository::object(commit, "commit"),
             expected: "a commit: (a{sv}aya(say)sstayay)",
         })?;
-        let folders = self.tree(&root).await?.folders;
-        let Some((_, object)) = folders.into_iter().find(|(found, _)| found == name) else {
-            return Ok(None);
-        };
-        let files = self.tree(&object).await?.files.into_iter();
-        Ok(Some(
-            files.map(|(name, object)| Entry { name, object }).collect(),
-        ))
+        Ok(entries(self.tree(&root).await?.folders))
+    }
+
+    async fn files(&mut self, folder: &Sha256) -> Result<Vec<Entry>, ReadError> {
+        Ok(entries(self.tree(folder).await?.files))
     }
 
     async fn content(&mut self, object: &Sha256, length: u64) -> Result<Vec<u8>, ReadError> {
@@ -129,6 +124,11 @@ impl<S: Source> Archive for Reader<S> {
     fn asked(&self) -> Counted {
         self.source.asked()
     }
+}
+
+fn entries(list: Vec<(String, Sha256)>) -> Vec<Entry> {
+    let entry = |(name, object)| Entry { name, object };
+    list.into_iter().map(entry).collect()
 }
 
 fn is_whole(path: &str, expected: &Sha256, found: Sha256) -> Result<(), ReadError> {
