@@ -15,7 +15,8 @@ use image::publish::{self, Change, Publisher, Release};
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 use updater::fetch::{
-    Assembly, Base, Counted, Download, FetchError, FolderSource, HttpSource, Settings, look,
+    Assembly, Base, Counted, Download, FetchError, FolderSource, HttpSource, Mirrors, Settings,
+    look,
 };
 use updater::reader::{Archive, ReadError, Reader, oracle::Oracle};
 use updater::trust::{Clock, Host, Memory, TrustedRoot, VerifiedRelease};
@@ -326,6 +327,33 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut all: Vec<_> = each.collect();
     all.sort();
     all
+}
+
+#[test]
+fn a_mirror_with_damaged_files_is_passed_over() {
+    let shop = Shop::sized(&[1], 40_000);
+    let server = shop.server();
+    let damaged = shop.folder.path().join("damaged");
+    for object in walk(&shop.repository().join("objects")) {
+        let to = damaged.join(object.strip_prefix(shop.repository()).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, b"something else").unwrap();
+    }
+    block_on(async {
+        let mut source = HttpSource::new(&server.url(), Settings::default()).unwrap();
+        let release = shop.found(&mut source, version(0)).await;
+        let folders = |folders: &[&Path]| {
+            let each = folders.iter().map(|folder| FolderSource::new(folder));
+            Reader::new(Mirrors::new(each.collect()))
+        };
+        let both = folders(&[&damaged, &shop.repository()]);
+        assert!(whole(both, &release).await.unwrap() == sized(1, shop.size));
+        let none = whole(folders(&[&damaged, &damaged]), &release).await;
+        assert!(matches!(
+            none,
+            Err(FetchError::Read(ReadError::Checksum { .. }))
+        ));
+    });
 }
 
 /// All that a reader gives of a release's UKI.

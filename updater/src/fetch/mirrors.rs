@@ -1,6 +1,6 @@
 //! Mirrors in order: the next one is asked where one fails, and the one that worked is asked first.
 //!
-//! All have the same files, or what they have instead is refused by its checksum.
+//! All have the same files; one that has something else instead is passed over like one that fails.
 
 use super::{Counted, FolderSource, HttpSource, Source, SourceError};
 
@@ -32,19 +32,31 @@ impl Source for Mirror {
 pub struct Mirrors<S> {
     mirrors: Vec<S>,
     first: usize,
+    /// The last file, and how many mirrors had something else instead.
+    last: String,
+    refused: usize,
 }
 
 impl<S: Source> Mirrors<S> {
     /// Asks these in order.
     #[must_use]
     pub const fn new(mirrors: Vec<S>) -> Self {
-        Self { mirrors, first: 0 }
+        Self {
+            mirrors,
+            first: 0,
+            last: String::new(),
+            refused: 0,
+        }
     }
 }
 
 impl<S: Source> Source for Mirrors<S> {
     /// The first one's file; where all fail, the last one's error; `None` only if all lack it.
     async fn get(&mut self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        if self.last != path {
+            path.clone_into(&mut self.last);
+            self.refused = 0;
+        }
         let mut failed = None;
         for turn in 0..self.mirrors.len() {
             let index = (self.first + turn) % self.mirrors.len();
@@ -58,6 +70,12 @@ impl<S: Source> Source for Mirrors<S> {
             }
         }
         failed.map_or(Ok(None), Err)
+    }
+
+    fn elsewhere(&mut self) -> bool {
+        self.refused += 1;
+        self.first = (self.first + 1) % self.mirrors.len().max(1);
+        self.refused < self.mirrors.len()
     }
 
     fn asked(&self) -> Counted {

@@ -21,6 +21,12 @@ pub trait Source {
 
     /// What it was asked so far: its `fetched` and `requests`.
     fn asked(&self) -> Counted;
+
+    /// Told that the last file was not what it should be. Whether there is another place that the same
+    /// file may be had from, which is asked first from now on.
+    fn elsewhere(&mut self) -> bool {
+        false
+    }
 }
 
 /// Why a file cannot be had.

@@ -63,8 +63,17 @@ impl<S: Source> Reader<S> {
         Self { source }
     }
 
-    /// A commit or folder, checked.
+    /// A commit or folder, checked; from elsewhere where it is damaged.
     async fn metadata(&mut self, object: &Sha256, kind: &str) -> Result<Vec<u8>, ReadError> {
+        loop {
+            match self.metadata_once(object, kind).await {
+                Err(error) if error.is_content() && self.source.elsewhere() => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn metadata_once(&mut self, object: &Sha256, kind: &str) -> Result<Vec<u8>, ReadError> {
         let path = repository::object(object, kind);
         let bytes = self.source.get(&path, MAX_METADATA).await?;
         let bytes = bytes.ok_or_else(|| ReadError::Missing {
@@ -72,6 +81,30 @@ impl<S: Source> Reader<S> {
         })?;
         is_whole(&path, object, Hex(sha2::Sha256::digest(&bytes).into()))?;
         Ok(bytes)
+    }
+
+    async fn content_once(&mut self, object: &Sha256, length: u64) -> Result<Vec<u8>, ReadError> {
+        let path = repository::object(object, "filez");
+        let stored = self.source.get(&path, file::stored_limit(length)).await?;
+        let stored = stored.ok_or_else(|| ReadError::Missing {
+            object: path.clone(),
+        })?;
+        let content = file::content(&stored, length).map_err(|refused| match refused {
+            file::Refused::Malformed(expected) => ReadError::Malformed {
+                object: path.clone(),
+                expected,
+            },
+            file::Refused::NotPlain => ReadError::NotPlain {
+                object: path.clone(),
+            },
+            file::Refused::Length(found) => ReadError::Length {
+                object: path.clone(),
+                expected: length,
+                found,
+            },
+        })?;
+        is_whole(&path, object, file::checksum(&content))?;
+        Ok(content)
     }
 
     async fn tree(&mut self, object: &Sha256) -> Result<tree::Folder, ReadError> {
@@ -98,27 +131,12 @@ impl<S: Source> Archive for Reader<S> {
     }
 
     async fn content(&mut self, object: &Sha256, length: u64) -> Result<Vec<u8>, ReadError> {
-        let path = repository::object(object, "filez");
-        let stored = self.source.get(&path, file::stored_limit(length)).await?;
-        let stored = stored.ok_or_else(|| ReadError::Missing {
-            object: path.clone(),
-        })?;
-        let content = file::content(&stored, length).map_err(|refused| match refused {
-            file::Refused::Malformed(expected) => ReadError::Malformed {
-                object: path.clone(),
-                expected,
-            },
-            file::Refused::NotPlain => ReadError::NotPlain {
-                object: path.clone(),
-            },
-            file::Refused::Length(found) => ReadError::Length {
-                object: path.clone(),
-                expected: length,
-                found,
-            },
-        })?;
-        is_whole(&path, object, file::checksum(&content))?;
-        Ok(content)
+        loop {
+            match self.content_once(object, length).await {
+                Err(error) if error.is_content() && self.source.elsewhere() => {}
+                result => return result,
+            }
+        }
     }
 
     fn asked(&self) -> Counted {

@@ -57,3 +57,11 @@ pub enum ReadError {
         message: String,
     },
 }
+
+impl ReadError {
+    /// Whether the object came, and is not what it should be.
+    #[must_use]
+    pub const fn is_content(&self) -> bool {
+        !matches!(self, Self::Source(_) | Self::Missing { .. })
+    }
+}
