@@ -7,6 +7,7 @@ mod effects;
 pub mod pid_one;
 pub mod records;
 pub mod releases;
+mod repositories;
 mod requests;
 mod staging;
 
@@ -25,6 +26,7 @@ use formats::update::{Phase, Progress, Reply, Request};
 use formats::version::Version;
 use records::Records;
 use releases::{Nowhere, Releases};
+use repositories::Repositories;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -133,8 +135,11 @@ const OFF: crate::machine::Rules = crate::machine::Rules {
     poll: None,
 };
 
-fn releases(_config: Option<&Config>) -> Arc<dyn Releases> {
-    Arc::new(Nowhere)
+fn releases(config: Option<&Config>) -> Arc<dyn Releases> {
+    match config {
+        Some(config) => Arc::new(Repositories::new(config)),
+        None => Arc::new(Nowhere),
+    }
 }
 
 fn esp(partition: Partition) -> Esp {
