@@ -95,6 +95,8 @@ pub struct Around {
     pub cgroup: Option<PathBuf>,
     /// The runtime is itself in a user namespace, where no device node can be made.
     pub unprivileged: bool,
+    /// The parent may clone mounts of the host, which a user without a namespace of its own may not.
+    pub clones_mounts: bool,
     /// `MS_MOVE` and chroot instead of pivot_root(2), for a root on the initramfs.
     pub no_pivot: bool,
     /// The session keyring of the caller is kept.
@@ -305,7 +307,7 @@ impl Plan {
         self.push(Operation::RootPropagation { propagation });
         let path = |path: &PathBuf, field| absolute(path, field);
         let root = match rootfs {
-            Rootfs::Directory(directory) if place.own_user => {
+            Rootfs::Directory(directory) if place.prepared => {
                 self.prepared_root(path(directory, "root.path")?)
             }
             Rootfs::Directory(directory) => Operation::BindRoot {

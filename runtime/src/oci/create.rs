@@ -186,6 +186,7 @@ fn plan(bundle: &Bundle, options: &Create, place: &Place) -> Result<Plan, Error>
         attended: true,
         cgroup: place.cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
         unprivileged: maps::is_rootless(),
+        clones_mounts: rustix::process::geteuid().is_root(),
         no_pivot: options.no_pivot,
         keep_keyring: options.no_new_keyring,
         keep_groups: keeps_groups(&bundle.spec),

@@ -29,9 +29,9 @@ impl Plan {
         let own_dev = last.is_some_and(|mount| mount.typ().as_deref() == Some("tmpfs"));
         let nodes = linux.devices().as_deref().unwrap_or_default();
         if own_dev || !nodes.is_empty() {
-            for made in devices::operations(nodes, place.foreign && !place.own_user)? {
+            for made in devices::operations(nodes, place.foreign && !place.prepared)? {
                 let operation = match made {
-                    made @ Operation::Mknod { .. } if place.own_user => {
+                    made @ Operation::Mknod { .. } if place.prepared => {
                         self.foreign_node(made, place, around)
                     }
                     made => made,

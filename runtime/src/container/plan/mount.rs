@@ -21,6 +21,8 @@ pub(super) struct Place {
     pub(super) foreign: bool,
     /// It has a user namespace of its own: host paths are opened before it is entered.
     pub(super) own_user: bool,
+    /// And the parent may open them.
+    pub(super) prepared: bool,
     /// It has a network namespace of its own, so sysfs can be mounted.
     own_net: bool,
     /// It has a pid namespace of its own, so procfs can be mounted.
@@ -28,6 +30,7 @@ pub(super) struct Place {
     /// It has a cgroup namespace of its own, so a cgroup mount shows its own cgroup only.
     own_cgroup: bool,
     attended: bool,
+    clones_mounts: bool,
     cgroup: Option<String>,
     label: Option<String>,
     ids: IdMaps,
@@ -50,10 +53,12 @@ impl Place {
         Self {
             foreign: own_user || around.unprivileged,
             own_user,
+            prepared: own_user && around.clones_mounts,
             own_net: has(Namespace::Net),
             own_pid: has(Namespace::Pid),
             own_cgroup: has(Namespace::Cgroup),
             attended: around.attended,
+            clones_mounts: around.clones_mounts,
             cgroup: cgroup.map(str::to_owned),
             label: linux.and_then(|linux| linux.mount_label().clone()),
             ids: IdMaps {
@@ -190,7 +195,7 @@ impl Plan {
         }
         let ids = id_maps(mount, &options, place)?;
         let (recursive, attributes) = (options.bind.unwrap_or(true), options.attributes);
-        if ids.is_none() && !place.own_user {
+        if ids.is_none() && !place.prepared {
             self.push(Operation::Bind {
                 source,
                 target,
@@ -199,7 +204,7 @@ impl Plan {
             });
             return Ok(());
         }
-        if !place.attended {
+        if !place.attended || !place.clones_mounts {
             return Err(format!(
                 "mounts: {target}: id mappings are not supported yet"
             ));
