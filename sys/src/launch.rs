@@ -125,7 +125,7 @@ fn name(view: &[MountStep], number: u8) -> String {
 /// A program that is no whole number of instructions would be loaded in part.
 fn filter(program: &[u8]) -> Result<Vec<libc::sock_filter>, LaunchError> {
     let filter = crate::child::instructions(program);
-    let is_whole = program.len() % size_of::<libc::sock_filter>() == 0;
+    let is_whole = program.len().is_multiple_of(size_of::<libc::sock_filter>());
     match is_whole && u16::try_from(filter.len()).is_ok() {
         true => Ok(filter),
         false => Err(failed("seccomp filter", io::ErrorKind::InvalidData.into())),

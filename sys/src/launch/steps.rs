@@ -124,10 +124,8 @@ fn confine(prepared: &Prepared) -> Result<(), u8> {
     }
     if prepared.no_new_privileges {
         // SAFETY: this prctl takes only numbers.
-        held(
-            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0,
-            9,
-        )?;
+        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        held(result == 0, 9)?;
     }
     held(prepared.filter.is_empty() || load(&prepared.filter), 10)
 }
