@@ -12,6 +12,7 @@ pub mod hostnet;
 pub mod image;
 pub mod network;
 pub mod oci;
+pub mod supervisor;
 pub mod unit;
 mod watched;
 pub mod zygote;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use namespaces::Namespace;
 use runtime::hostnet::daemon::{Settings, run};
-use runtime::hostnet::notify::Supervisor;
 use runtime::hostnet::report::Network;
+use runtime::supervisor::Supervisor;
 use tokio::sync::oneshot;
 
 /// A host whose `eth0` is plugged into a server's network.

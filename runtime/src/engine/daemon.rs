@@ -19,7 +19,6 @@ use super::container::{self, Adopted, Command, lock};
 use super::create::image_signal;
 use super::init_client::{self, Exits, Held};
 use super::machine::{self, Event, Rules};
-use super::notify::Notify;
 use super::puller::Puller;
 use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
@@ -28,6 +27,7 @@ use super::{Engine, clock, health, http, shutdown};
 use crate::beat::Beat;
 use crate::image::Store;
 use crate::network::Networks;
+use crate::supervisor::Supervisor;
 use crate::zygote;
 
 /// The pause between beats when no watchdog asks for them.
@@ -99,7 +99,7 @@ fn raise_descriptors() {
 }
 
 async fn serve(places: Places) -> anyhow::Result<()> {
-    let notify = Notify::from_env();
+    let notify = Supervisor::from_environment();
     // First of all, so that a stop during the start is not missed.
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
@@ -114,14 +114,14 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     }
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    notify.send("READY=1");
+    notify.tell("READY=1");
     units::start_wanted(&engine, boot);
     tokio::spawn(mark_boot(engine.clone(), starts, boot_marker(&places)));
     let beat = Beat::for_watchdog(UNASKED).context("make a timer")?;
     loop {
         tokio::select! {
             () = beat.next() => {
-                notify.send(&format!("WATCHDOG=1\nSTATUS={}", counts(&engine)));
+                notify.tell(&format!("WATCHDOG=1\nSTATUS={}", counts(&engine)));
                 sys::heap::trim();
             }
             _ = terminate.recv() => break,

@@ -18,7 +18,6 @@ mod io;
 mod launch;
 mod log;
 mod machine;
-mod notify;
 pub mod options;
 mod prepare;
 mod proc;

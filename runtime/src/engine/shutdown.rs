@@ -11,17 +11,17 @@ use std::time::Duration;
 use super::Engine;
 use super::container::{Container, lock};
 use super::machine::Event;
-use super::notify::Notify;
 use super::record::StoppedBy;
 use super::units;
+use crate::supervisor::Supervisor;
 
 /// Beyond a container's own timeout, for the kill and the disk.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Stops everything.
-pub async fn run(engine: &Arc<Engine>, notify: &Notify) {
+pub async fn run(engine: &Arc<Engine>, notify: &Supervisor) {
     engine.stopping.store(true, Ordering::Relaxed);
-    notify.send("STOPPING=1");
+    notify.tell("STOPPING=1");
     for wave in waves(engine) {
         let longest = wave
             .iter()
@@ -29,7 +29,7 @@ pub async fn run(engine: &Arc<Engine>, notify: &Notify) {
             .max()
             .unwrap_or_default()
             .saturating_add(GRACE);
-        notify.send(&format!(
+        notify.tell(&format!(
             "EXTEND_TIMEOUT_USEC={}\nSTATUS=stopping {} containers",
             longest.as_micros(),
             wave.len()

@@ -15,9 +15,9 @@ use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::sync::{mpsc, watch};
 
 use super::client::{Change, Client, seed};
-use super::notify::Supervisor;
 use super::report::{Link, Network};
 use crate::beat::Beat;
+use crate::supervisor::Supervisor;
 
 /// How the daemon is run.
 #[derive(Debug)]

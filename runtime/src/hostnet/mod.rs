@@ -8,11 +8,11 @@ mod client;
 pub mod daemon;
 pub mod dhcp;
 mod kernel;
-pub mod notify;
 pub mod report;
 
 use std::path::PathBuf;
 
+use crate::supervisor::Supervisor;
 use anyhow::Context;
 use formats::paths;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +23,7 @@ pub fn main() -> anyhow::Result<()> {
     crate::daemon_log::start();
     let folder = PathBuf::from(paths::NETWORK_FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let supervisor = notify::Supervisor::from_environment();
+    let supervisor = Supervisor::from_environment();
     let settings = daemon::Settings {
         folder,
         also: Vec::new(),

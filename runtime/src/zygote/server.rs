@@ -4,8 +4,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use sys::clone3::{Cloned, clone3};
 use super::{Answer, MAGIC, Request, RequestKind, Role, session, wire};
 use crate::container::child::{self, Child, Start};
 use crate::container::failure::{Doing, Failure};
+use crate::supervisor::Supervisor;
 
 /// `CLONE_PARENT` (clone(2)).
 const CLONE_PARENT: u64 = 0x8000;
@@ -36,7 +35,7 @@ pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Exec helpers are reaped by the kernel: their end is reported on their own pipe.
     sys::child::ignore_children();
-    notify_ready()?;
+    Supervisor::from_environment().tell("READY=1");
     while let Some(open) = &listener {
         let accepted = rustix::net::accept_with(open, SocketFlags::CLOEXEC);
         let connection = match accepted {
@@ -68,20 +67,6 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
     bound?;
     rustix::net::listen(&socket, 64)?;
     Ok(socket)
-}
-
-/// sd_notify(3): one datagram, to a path or an abstract name.
-fn notify_ready() -> io::Result<()> {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
-        return Ok(());
-    };
-    let bytes = name.as_encoded_bytes();
-    let address = match bytes.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(Path::new(&name))?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address)?;
-    Ok(())
 }
 
 /// What is cloned closes `listener` and the connection at once: held open by a process that waits,
