@@ -145,19 +145,14 @@ struct NameQuery {
 }
 
 async fn remove_image(Shared(engine): Arced, Query(query): Query<NameQuery>) -> Answer<()> {
-    let used: Vec<String> = engine
-        .all()
-        .iter()
-        .map(|c| c.config.image_id.clone())
-        .collect();
-    let images = engine.store.list();
-    let in_use: Vec<_> = images
-        .into_iter()
-        .map(|image| image.id)
-        .filter(|id| used.contains(&id.to_string()))
-        .collect();
     let apart = engine.clone();
-    let removed = tokio::task::spawn_blocking(move || apart.store.remove(&query.name, &in_use));
+    let removed = tokio::task::spawn_blocking(move || {
+        let in_use = |id: &crate::image::ImageId| {
+            let id = id.to_string();
+            apart.all().iter().any(|c| c.config.image_id == id)
+        };
+        apart.store.remove(&query.name, in_use)
+    });
     match removed.await.map_err(|e| Error::failed(e.to_string()))? {
         Ok(()) => Ok(Json(())),
         Err(e @ crate::image::StoreError::NotFound(_)) => Err(Error::not_found(e.to_string())),

@@ -13,12 +13,13 @@ use super::{ImageId, Store, StoreError};
 
 impl Store {
     /// Removes a name; with its last name the image and every layer that no other image needs.
-    /// Named by id, an image goes with all its names. `in_use` are the ids of the images that
-    /// containers have; such an image can lose a name but not its last.
+    /// Named by id, an image goes with all its names. `in_use` says which images containers have, and
+    /// is asked when no new one can come about any more; such an image can lose a name but not its
+    /// last, and neither can one that somebody has as an [`Image`](super::Image).
     ///
     /// # Errors
     /// When there is no such image, or a container uses it.
-    pub fn remove(&self, name: &str, in_use: &[ImageId]) -> Result<(), StoreError> {
+    pub fn remove(&self, name: &str, in_use: impl Fn(&ImageId) -> bool) -> Result<(), StoreError> {
         let _changing = guard(&self.inner.changes);
         let mut images = guard(&self.inner.state).images.clone();
         let missing = || StoreError::NotFound(name.to_owned());
@@ -35,13 +36,26 @@ impl Store {
             None => record.names.clear(),
         }
         if record.names.is_empty() {
-            if in_use.contains(&id) {
+            images.images.remove(at);
+            if !self.announce_removal(&id) || in_use(&id) {
+                guard(&self.inner.state).going = None;
                 return Err(StoreError::InUse(name.to_owned()));
             }
-            images.images.remove(at);
         }
-        self.replace(images)?;
+        let replaced = self.replace(images);
+        guard(&self.inner.state).going = None;
+        replaced?;
         Ok(self.collect_now()?)
+    }
+
+    /// From now on the image is not found; false when somebody has it.
+    fn announce_removal(&self, id: &ImageId) -> bool {
+        let mut state = guard(&self.inner.state);
+        let is_free = !self.inner.pins.is_pinned(id);
+        if is_free {
+            state.going = Some(id.clone());
+        }
+        is_free
     }
 
     /// Removes images without a name that no container uses, parts of downloads that nobody is at,
@@ -53,7 +67,9 @@ impl Store {
         let _changing = guard(&self.inner.changes);
         let old = guard(&self.inner.state).images.clone();
         let mut images = old.clone();
-        let is_kept = |r: &Record| !r.names.is_empty() || in_use.contains(&r.id);
+        let is_kept = |r: &Record| {
+            !r.names.is_empty() || in_use.contains(&r.id) || self.inner.pins.is_pinned(&r.id)
+        };
         let gone = images
             .images
             .iter()

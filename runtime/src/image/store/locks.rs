@@ -1,4 +1,5 @@
-//! One at a time per digest, and pins on what a running pull needs.
+//! One at a time per digest, and pins on what somebody needs: a running pull, or whoever has found an
+//! image.
 //!
 //! Nothing here touches files. Locks are dropped from the table when nobody holds or awaits them.
 
@@ -36,13 +37,13 @@ impl Locks {
     }
 }
 
-/// How many running pulls need each layer.
+/// How many need each layer or image.
 #[derive(Debug, Default)]
 pub struct Pins {
     counts: Mutex<HashMap<Digest, usize>>,
 }
 
-/// Pins that end with the pull that holds them.
+/// Pins that end with whoever holds them.
 #[derive(Debug)]
 pub struct Pinned {
     pins: Arc<Pins>,
@@ -63,7 +64,7 @@ impl Pins {
         }
     }
 
-    /// Whether a running pull needs it.
+    /// Whether somebody needs it.
     pub fn is_pinned(&self, digest: &Digest) -> bool {
         guard(&self.counts).contains_key(digest)
     }

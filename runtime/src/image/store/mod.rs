@@ -37,7 +37,7 @@ use super::unpack::Limits;
 use super::{DiffId, Digest, Reference, Registries};
 pub use error::{Problem, PullCause, PullError, StoreError};
 use layout::Layout;
-use locks::{Locks, Pins, guard};
+use locks::{Locks, Pinned, Pins, guard};
 use pull::Pull;
 use record::{Images, Record};
 
@@ -61,6 +61,8 @@ pub struct Image {
     pub size: u64,
     /// When it was pulled last.
     pub pulled_at: SystemTime,
+    /// While somebody has this value, the image is not removed.
+    _pinned: Arc<Pinned>,
 }
 
 /// What a pull is doing, told as it goes.
@@ -139,6 +141,8 @@ struct Inner {
 struct State {
     images: Images,
     configs: HashMap<ImageId, Arc<ImageConfiguration>>,
+    /// The image whose removal has been decided: nobody finds it any more.
+    going: Option<ImageId>,
 }
 
 impl Store {
@@ -161,7 +165,11 @@ impl Store {
         let images = Images::load(&layout.images())?;
         let configs = load_configs(&layout, &images);
         let inner = Inner {
-            state: Mutex::new(State { images, configs }),
+            state: Mutex::new(State {
+                images,
+                configs,
+                going: None,
+            }),
             changes: Mutex::default(),
             platform: Platform::host(),
             layer_locks: Locks::default(),
@@ -314,14 +322,15 @@ impl Store {
     }
 
     fn image(&self, record: &Record) -> Option<Image> {
-        let config = Arc::clone(guard(&self.inner.state).configs.get(&record.id)?);
-        let names = guard(&self.inner.state)
-            .images
-            .images
-            .iter()
-            .find(|r| r.id == record.id)?
-            .names
-            .clone();
+        let state = guard(&self.inner.state);
+        if state.going.as_ref() == Some(&record.id) {
+            return None;
+        }
+        let config = Arc::clone(state.configs.get(&record.id)?);
+        let mut records = state.images.images.iter();
+        let names = records.find(|r| r.id == record.id)?.names.clone();
+        // Within the lock: a removal looks at the pins within it too.
+        let pinned = self.inner.pins.pin(vec![record.id.clone()]);
         Some(Image {
             id: record.id.clone(),
             names,
@@ -330,6 +339,7 @@ impl Store {
             layers: record.layers.clone(),
             size: record.size,
             pulled_at: record.pulled_at(),
+            _pinned: Arc::new(pinned),
         })
     }
 }

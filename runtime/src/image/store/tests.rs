@@ -704,16 +704,23 @@ async fn removing_takes_what_no_other_image_and_no_container_needs() {
     let layers = || fs::read_dir(bench.root().join("layers")).unwrap().count();
     let name = |rest| bench.name(rest).to_string();
 
-    let missing = bench.store.remove(&name("x:9"), &[]).unwrap_err();
+    let missing = bench.store.remove(&name("x:9"), |_| false).unwrap_err();
     assert!(matches!(missing, StoreError::NotFound(_)));
-    let in_use = [image.id.clone()];
-    bench.store.remove(&name("x:one"), &in_use).unwrap();
-    let refused = bench.store.remove(&name("x:1"), &in_use).unwrap_err();
-    assert!(matches!(refused, StoreError::InUse(_)), "{refused}");
+    let refused = |in_use: bool| {
+        let refused = bench.store.remove(&name("x:1"), |_| in_use).unwrap_err();
+        assert!(matches!(refused, StoreError::InUse(_)), "{refused}");
+    };
+    bench.store.remove(&name("x:one"), |_| true).unwrap();
+    // Whoever is about to create a container has the image, and no container yet.
+    refused(false);
+    let id = image.id.clone();
+    drop(image);
+    refused(true);
+    assert!(bench.store.find(&id.to_string()).is_some());
     assert!(bench.store.find(&name("x:1")).is_some());
-    bench.store.remove(&name("x:1"), &[]).unwrap();
+    bench.store.remove(&name("x:1"), |_| false).unwrap();
     assert_eq!((bench.store.list().len(), layers()), (1, 3));
-    bench.store.remove(second.id().short(), &[]).unwrap();
+    bench.store.remove(second.id().short(), |_| false).unwrap();
     assert_eq!((bench.store.list().len(), layers()), (0, 0));
     assert_eq!(
         fs::read_dir(bench.root().join("blobs/sha256"))
