@@ -6,7 +6,7 @@ use formats::status::LastExit;
 use init::service::backoff::Random;
 use init::service::order::resolve;
 use init::service::supervisor::{Event, Supervisor};
-use init::slots::desk::{Desk, Wants};
+use init::slots::desk::{Desk, Door, Wants};
 use init::slots::table::{Table, Taken};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
 use std::fs::File;
@@ -59,7 +59,10 @@ fn a_containers_exit_is_kept_and_pushed_without_an_allocation() {
     (100..400).for_each(|pid| assert!(table.register(container(pid)).is_ok()));
     let engine = subscriber(&path);
     let client = desk.accept().unwrap();
-    assert_eq!(desk.serve(client, &mut table, false), (Wants::Read, None));
+    assert_eq!(
+        desk.serve(client, &mut table, Door::Open),
+        (Wants::Read, None)
+    );
     assert_eq!(receive(&engine), Reply::Ok { slot: 0 });
     let before = sys::counting::allocations();
     let exit = Exit {

@@ -234,10 +234,13 @@ pub enum ErrorCode {
     /// Root alone may ask for it.
     #[error("only root may ask for this")]
     NotAllowed = 9,
+    /// The process is not in its container's cgroup: it is another container's, or a service's.
+    #[error("process is not in the container's cgroup")]
+    Foreign = 10,
 }
 
 impl ErrorCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Version,
         Self::Full,
@@ -247,5 +250,6 @@ impl ErrorCode {
         Self::Running,
         Self::ShuttingDown,
         Self::NotAllowed,
+        Self::Foreign,
     ];
 }

@@ -19,7 +19,7 @@ use crate::service::launch;
 use crate::service::mailbox::Mailbox;
 use crate::service::order;
 use crate::service::supervisor::{Effect, Event, Supervisor};
-use crate::slots::desk::{Desk, Wants, Wish};
+use crate::slots::desk::{Desk, Door, Wants, Wish};
 use crate::slots::table::Table;
 use crate::trial::{Trial, Verdict};
 use crate::watchdog::Watchdog;
@@ -264,8 +264,12 @@ impl Host {
     }
 
     fn serve(&mut self, client: usize, now: Moment) {
-        let closing = self.plan.goal().is_some();
-        let (wants, wish) = self.desk.serve(client, &mut self.table, closing);
+        let door = match (self.plan.goal(), &self.cgroups) {
+            (Some(_), _) => Door::Closed,
+            (None, Some(_)) => Door::Cgroups,
+            (None, None) => Door::Open,
+        };
+        let (wants, wish) = self.desk.serve(client, &mut self.table, door);
         self.watch_client(client, wants, false);
         self.report.touch();
         match wish {

@@ -1,8 +1,10 @@
-//! What must hold before a process gets a slot: the pidfd names it, and it is PID 1's own child.
+//! What must hold before a process gets a slot: the pidfd names it, it is PID 1's own child, and it is
+//! in its container's cgroup.
 //!
 //! Read from the kernel, not from what the client says.
 
-use formats::registration::ErrorCode;
+use formats::paths;
+use formats::registration::{ErrorCode, Id};
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,6 +22,33 @@ pub fn verify(pid: u32, pidfd: BorrowedFd<'_>) -> Result<u64, ErrorCode> {
     }
     let stat = read(format_args!("/proc/{pid}/stat"), &mut buffer);
     stat.and_then(start_of_stat).ok_or(ErrorCode::Gone)
+}
+
+/// Whether the process is in the container's cgroup or below it, on a host that has cgroups: else a
+/// service could be taken for a container, and its end would be nobody's.
+///
+/// # Errors
+/// [`ErrorCode::Foreign`] when it is in another, or that cannot be read.
+pub fn verify_place(pid: u32, id: Id) -> Result<(), ErrorCode> {
+    let mut buffer = [0u8; 1024];
+    let text = read(format_args!("/proc/{pid}/cgroup"), &mut buffer);
+    let place = text.and_then(place_of_cgroup);
+    if place.is_some_and(|place| is_container(place, id)) {
+        Ok(())
+    } else {
+        Err(ErrorCode::Foreign)
+    }
+}
+
+/// The line of cgroup v2 (cgroups(7)), without its first slash.
+fn place_of_cgroup(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::/"))
+}
+
+fn is_container(place: &str, id: Id) -> bool {
+    let rest = place.strip_prefix(paths::CGROUP_CONTAINERS);
+    let rest = rest.and_then(|rest| rest.strip_prefix('/')?.strip_prefix(id.as_str()));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads the head of a small file without allocating.
@@ -88,6 +117,21 @@ mod tests {
         let stat = "7 (a) 9 (b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         assert_eq!(start_of_stat(stat), Some(12345));
         assert_eq!(start_of_stat("7 (a"), None);
+    }
+
+    #[test]
+    fn only_the_container_s_own_cgroup_is_its_place() {
+        let id = Id::new("abc").unwrap();
+        let is_its = |text| is_container(place_of_cgroup(text).unwrap(), id);
+        assert!(is_its("1:cpu:/x\n0::/containers.slice/abc\n"));
+        assert!(is_its("0::/containers.slice/abc/inner\n"));
+        assert!(!is_its("0::/containers.slice/abcd\n"));
+        assert!(!is_its("0::/containers.slice\n"));
+        assert!(!is_its("0::/skeg.slice/zygote\n"));
+        assert!(!is_its("0::/\n"));
+        assert_eq!(place_of_cgroup("1:cpu:/containers.slice/abc\n"), None);
+        let own = verify_place(std::process::id(), id);
+        assert_eq!(own, Err(ErrorCode::Foreign));
     }
 
     #[test]

@@ -34,6 +34,17 @@ pub enum Wish {
     Power(Power),
 }
 
+/// Who gets a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// A child of PID 1 in its container's cgroup.
+    Cgroups,
+    /// Any child of PID 1: the host has no cgroups.
+    Open,
+    /// Nobody: the host is shutting down.
+    Closed,
+}
+
 struct Client {
     socket: OwnedFd,
     is_root: bool,
@@ -135,7 +146,7 @@ impl Desk {
         &mut self,
         client: usize,
         table: &mut Table<OwnedFd>,
-        closing: bool,
+        door: Door,
     ) -> (Wants, Option<Wish>) {
         let wants = self.flush(client, table);
         if wants != Wants::Read {
@@ -145,7 +156,7 @@ impl Desk {
             return (Wants::Nothing, None);
         };
         let wish = match receive(&who.socket) {
-            Received::Request(request, fds) => self.answer(client, request, fds, table, closing),
+            Received::Request(request, fds) => self.answer(client, request, fds, table, door),
             Received::Nothing => return (Wants::Read, None),
             Received::Gone => {
                 self.clients[client] = None;
@@ -184,11 +195,13 @@ impl Desk {
         request: Result<Request, ErrorCode>,
         fds: Fds,
         table: &mut Table<OwnedFd>,
-        closing: bool,
+        door: Door,
     ) -> Option<Wish> {
         let (reply, wish) = match request {
-            Ok(Request::Register { .. }) if closing => (Err(ErrorCode::ShuttingDown), None),
-            Ok(Request::Register { id, pid }) => (register(id, pid, fds, table), None),
+            Ok(Request::Register { .. }) if door == Door::Closed => {
+                (Err(ErrorCode::ShuttingDown), None)
+            }
+            Ok(Request::Register { id, pid }) => (register(id, pid, fds, table, door), None),
             Ok(Request::Release { id }) => (self.release(id, table), None),
             Ok(Request::Stamp { name, kind }) => (Ok(0), Some(Wish::Stamp(kind, name))),
             Ok(Request::Power(_)) if !self.clients[client].as_ref()?.is_root => {
@@ -244,11 +257,15 @@ fn register(
     pid: u32,
     fds: Fds,
     table: &mut Table<OwnedFd>,
+    door: Door,
 ) -> Result<usize, ErrorCode> {
     table.room_for(id)?;
     let [pidfd, stdio @ ..] = fds;
     let pidfd = pidfd.ok_or(ErrorCode::Malformed)?;
     let start_ticks = child::verify(pid, pidfd.as_fd())?;
+    if door == Door::Cgroups {
+        child::verify_place(pid, id)?;
+    }
     let slot = Slot {
         id,
         pid,
