@@ -93,6 +93,18 @@ impl Agent {
         Ok(())
     }
 
+    /// Sends a signal, and tells how many bytes lay in each of these pipes immediately before.
+    ///
+    /// # Errors
+    /// As the guest's kernel says.
+    pub fn kill_amid(&self, pid: i32, signal: i32, pipes: &[String]) -> Result<Vec<u64>> {
+        let pipes = pipes.to_vec();
+        match self.call(Call::KillAmid { pid, signal, pipes }, DEFAULT_TIMEOUT)? {
+            Outcome::Pending(bytes) => Ok(bytes),
+            other => unexpected(&other),
+        }
+    }
+
     /// What is at a path of the guest.
     ///
     /// # Errors

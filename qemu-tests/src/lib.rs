@@ -22,6 +22,7 @@ pub mod qmp;
 pub mod scene;
 pub mod timeline;
 pub mod web;
+pub mod writer;
 
 pub use disk::Disk;
 pub use image::Image;

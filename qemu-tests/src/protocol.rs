@@ -50,6 +50,15 @@ pub enum Call {
         /// The signal's number.
         signal: i32,
     },
+    /// Look how much lies in pipes, and at once send a signal.
+    KillAmid {
+        /// The process.
+        pid: i32,
+        /// The signal's number.
+        signal: i32,
+        /// The pipes, e.g. `/proc/7/fd/1`.
+        pipes: Vec<String>,
+    },
     /// What is at a path, links not followed.
     Stat {
         /// The path.
@@ -92,6 +101,8 @@ pub enum Outcome {
     Names(Vec<String>),
     /// What is at a path.
     Stat(Stat),
+    /// Bytes in each pipe.
+    Pending(Vec<u64>),
 }
 
 /// How a program ended, and what it said.

@@ -22,32 +22,45 @@ struct Soak {
     test: &'static str,
     /// Whether it boots machines; else it is a long test of this machine.
     machines: bool,
+    /// Whether it is too long for `cargo xtask test`.
+    long: bool,
 }
 
-const SOAKS: [Soak; 4] = [
+const SOAKS: [Soak; 5] = [
     Soak {
         name: "reboots",
         rounds: 20,
         test: "survive_a_reboot",
         machines: true,
+        long: false,
     },
     Soak {
         name: "kills",
         rounds: 20,
         test: "engine_stops_no_container",
         machines: true,
+        long: false,
     },
     Soak {
         name: "power",
         rounds: 20,
         test: "the_power_button",
         machines: true,
+        long: false,
+    },
+    Soak {
+        name: "writers",
+        rounds: 4,
+        test: "twenty_writers",
+        machines: true,
+        long: true,
     },
     Soak {
         name: "lease",
         rounds: 1,
         test: "lease_is_renewed",
         machines: false,
+        long: true,
     },
 ];
 
@@ -116,12 +129,15 @@ fn round(soak: &Soak, number: u32) -> Outcome<()> {
 }
 
 fn command(soak: &Soak) -> Command {
-    let package: &[&str] = match soak.machines {
-        true => &["-p", "qemu-tests", "--features", "qemu"],
-        false => &["-p", "runtime", "--features", "soak", "--tests"],
+    let package: &[&str] = match (soak.machines, soak.long) {
+        (true, false) => &["-p", "qemu-tests", "--features", "qemu"],
+        (true, true) => &["-p", "qemu-tests", "--features", "soak"],
+        (false, _) => &["-p", "runtime", "--features", "soak", "--tests"],
     };
     let mut command = build::cargo(&["test", "--quiet"]);
     command.args(package).arg(soak.test);
+    // What was measured is shown.
+    command.args(["--", "--nocapture"]);
     command
 }
 

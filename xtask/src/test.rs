@@ -12,7 +12,14 @@ const MACHINES: [(&str, &[&str]); 2] = [
     ("boot", &["boot", "budgets", "image", "state"]),
     (
         "engine",
-        &["fixtures", "engine", "pull", "isolation", "limits"],
+        &[
+            "fixtures",
+            "engine",
+            "handover",
+            "pull",
+            "isolation",
+            "limits",
+        ],
     ),
 ];
 

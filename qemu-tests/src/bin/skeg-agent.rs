@@ -15,13 +15,31 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
-    match serve() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["write", rate, stop, tally] => write(rate, stop, tally),
+        ["read-back", container] => read_back(container),
+        _ => serve(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("agent: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn write(rate: &str, stop: &str, tally: &str) -> io::Result<()> {
+    let rate = rate.parse().map_err(io::Error::other)?;
+    qemu_tests::writer::write(rate, stop.as_ref(), tally.as_ref())
+}
+
+fn read_back(container: &str) -> io::Result<()> {
+    let tally = qemu_tests::writer::read_back(container)?;
+    println!("{}", serde_json::to_string(&tally)?);
+    Ok(())
 }
 
 fn serve() -> io::Result<()> {
@@ -93,6 +111,9 @@ fn act(call: Call) -> io::Result<Outcome> {
         Call::Read { path } => fs::read(path).map(|bytes| Outcome::Content(Bytes(bytes))),
         Call::Write { path, bytes } => fs::write(path, bytes.0).map(|()| Outcome::Done),
         Call::Kill { pid, signal } => kill(pid, signal).map(|()| Outcome::Done),
+        Call::KillAmid { pid, signal, pipes } => {
+            kill_amid(pid, signal, &pipes).map(Outcome::Pending)
+        }
         Call::Stat { path } => stat(&path).map(Outcome::Stat),
         Call::List { path } => list(&path).map(Outcome::Names),
         Call::Link { path } => {
@@ -105,6 +126,15 @@ fn kill(pid: i32, signal: i32) -> io::Result<()> {
     use nix::sys::signal::{Signal, kill};
     let signal = Signal::try_from(signal)?;
     kill(nix::unistd::Pid::from_raw(pid), signal).map_err(io::Error::from)
+}
+
+/// Nothing lies between the looks and the signal but the looks.
+fn kill_amid(pid: i32, signal: i32, pipes: &[String]) -> io::Result<Vec<u64>> {
+    let open = |path: &String| OpenOptions::new().read(true).open(path);
+    let pipes = pipes.iter().map(open).collect::<io::Result<Vec<_>>>()?;
+    let pending: Vec<_> = pipes.iter().map(rustix::io::ioctl_fionread).collect();
+    kill(pid, signal)?;
+    Ok(pending.into_iter().collect::<Result<_, _>>()?)
 }
 
 fn stat(path: &str) -> io::Result<Stat> {
