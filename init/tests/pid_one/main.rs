@@ -4,6 +4,7 @@
 //! `roles` says who is who. Nothing outside the test's own folder is touched.
 
 mod client;
+mod ends;
 mod machine;
 mod orphans;
 mod promises;

@@ -28,6 +28,11 @@ pub const ALL: &[Promise] = &[
         "ten_thousand_orphans_are_reaped_without_an_allocation",
         orphans,
     ),
+    (
+        "of_ten_thousand_ends_no_exit_code_is_lost",
+        ten_thousand_ends,
+    ),
+    ("a_store_is_bounded_and_ignores_hang_ups", hoarder),
     ("more_clients_than_places_wait_and_are_served", throng),
     ("a_stuck_service_delays_the_end_by_its_own_timeout", stuck),
     ("a_reboot_that_is_refused_starves_the_watchdog", refused),
@@ -127,6 +132,19 @@ fn orphans() -> Outcome {
     let machine = Machine::start(&[("orphans", service)]);
     machine.await_text_for(Duration::from_secs(120), "orphans", "\n")?;
     machine.await_role("orphans")
+}
+
+fn ten_thousand_ends() -> Outcome {
+    let machine = Machine::start(&[("ends", "[Service]\nExecStart=@ROLE ends\n")]);
+    machine.await_text_for(Duration::from_secs(120), "ends", "\n")?;
+    machine.await_role("ends")
+}
+
+fn hoarder() -> Outcome {
+    let hoarder = "[Service]\nType=notify\nExecStart=@ROLE hoarder\nRestart=always\nRestartSec=10ms\nFileDescriptorStoreMax=4\n";
+    let machine = Machine::start(&[("hoarder", hoarder)]);
+    machine.await_role("hoarder")?;
+    machine.await_text("status.json", "\"stored_fds\":4")
 }
 
 fn throng() -> Outcome {

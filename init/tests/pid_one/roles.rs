@@ -25,6 +25,8 @@ pub fn play(name: &str, folder: &Path) -> ExitCode {
         "second-engine" => second_engine(folder),
         "crowd" => crowd(folder),
         "orphans" => crate::orphans::play(folder),
+        "ends" => crate::ends::play(folder),
+        "hoarder" => hoarder(folder),
         "throng" => throng(folder),
         "off" => power(folder, Power::Off),
         "reboot" => power(folder, Power::Reboot),
@@ -128,16 +130,44 @@ fn keeper(folder: &Path) {
     wait_for_ever();
 }
 
+/// First life: stores six pipes whose other ends it closes, of which four fit, and dies. Second life: finds
+/// the first four, hung up as they are, with what was in them.
+fn hoarder(folder: &Path) {
+    if std::env::var("LISTEN_FDS").is_err() {
+        for n in 0..6u8 {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(&[b'0' + n]).unwrap();
+            drop(writer);
+            notify("FDSTORE=1\nFDNAME=pipe", &[reader.as_fd()]);
+        }
+        let (barrier, held) = std::io::pipe().unwrap();
+        notify("BARRIER=1", &[held.as_fd()]);
+        drop(held);
+        assert_eq!((&barrier).read(&mut [0; 1]).unwrap(), 0);
+        std::process::exit(1);
+    }
+    assert_eq!(std::env::var("LISTEN_FDS").unwrap(), "4");
+    for n in 0..4u8 {
+        let mut text = String::new();
+        let mut pipe = File::open(format!("/proc/self/fd/{}", 3 + n)).unwrap();
+        pipe.read_to_string(&mut text).unwrap();
+        assert_eq!(text, n.to_string());
+    }
+    notify("READY=1", &[]);
+    fs::write(folder.join("hoarder"), "ok\n").unwrap();
+    wait_for_ever();
+}
+
 /// A container: a child of PID 1 that ends with `code` once a byte is in its start pipe.
-struct Container {
-    pid: u32,
+pub struct Container {
+    pub pid: u32,
     pidfd: OwnedFd,
     start: Option<std::io::PipeWriter>,
 }
 
 impl Container {
     /// Forks twice; the middle one's end makes the grandchild PID 1's own child.
-    fn new(code: u8) -> Self {
+    pub fn new(code: u8) -> Self {
         let (start_reader, start) = std::io::pipe().unwrap();
         let (mut told, teller) = std::io::pipe().unwrap();
         sys::reap::run_in_copy(|| {
@@ -167,7 +197,7 @@ impl Container {
         }
     }
 
-    fn end(&mut self) {
+    pub fn end(&mut self) {
         self.start.take().unwrap().write_all(b"x").unwrap();
     }
 }
@@ -184,11 +214,16 @@ fn parent_of(pid: u32) -> u32 {
         .unwrap()
 }
 
-fn id(text: &str) -> Id {
+pub fn id(text: &str) -> Id {
     Id::new(text).unwrap()
 }
 
-fn register(client: &Client, name: &str, container: &Container, stdio: &[BorrowedFd<'_>]) -> Reply {
+pub fn register(
+    client: &Client,
+    name: &str,
+    container: &Container,
+    stdio: &[BorrowedFd<'_>],
+) -> Reply {
     let mut fds = vec![container.pidfd.as_fd()];
     fds.extend(stdio);
     client.ask(
