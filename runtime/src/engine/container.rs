@@ -25,6 +25,9 @@ use super::record::{Config, Process, State};
 use super::{clock, proc};
 use crate::container::cgroup::Cgroup;
 
+/// No killed process takes longer to be reaped.
+const REAPED: Duration = Duration::from_secs(5);
+
 /// What a task is told.
 #[derive(Debug)]
 pub enum Command {
@@ -167,16 +170,33 @@ pub async fn release(id: &str) {
     let Some(wire) = Id::new(id) else {
         return;
     };
-    for _ in 0..100 {
-        match init_client::release(wire).await {
-            Ok(()) => return,
-            Err(init_client::Error::Refused(ErrorCode::NotFound)) => return,
-            Err(init_client::Error::Refused(ErrorCode::Running)) => {}
-            Err(e) => {
-                tracing::warn!("release {id}: {e}");
-            }
+    let released = tokio::time::timeout(REAPED, released(wire)).await;
+    match released {
+        Ok(Ok(()) | Err(init_client::Error::Refused(ErrorCode::NotFound))) => {}
+        Ok(Err(e)) => tracing::warn!("release {id}: {e}"),
+        Err(_) => tracing::warn!("release {id}: it still runs"),
+    }
+}
+
+async fn released(id: Id) -> Result<(), init_client::Error> {
+    let is_running = |released: &Result<(), init_client::Error>| {
+        matches!(
+            released,
+            Err(init_client::Error::Refused(ErrorCode::Running))
+        )
+    };
+    let first = init_client::release(id).await;
+    if !is_running(&first) {
+        return first;
+    }
+    let exits = init_client::Exits::subscribe().await?;
+    loop {
+        // It may have been reaped before the subscription.
+        let released = init_client::release(id).await;
+        if !is_running(&released) {
+            return released;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        while exits.next().await?.id != id {}
     }
 }
 

@@ -16,7 +16,8 @@ use super::io::{feed, resize};
 use super::log::read::Reader;
 use super::record::{Phase, State};
 
-/// How long the output of an ended exec session has to be silent to be over.
+/// How long the terminal of an ended exec session has to be silent to be over: the kernel hands on what was
+/// written to it in its own time.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A client's connection after the upgrade.
@@ -163,7 +164,8 @@ pub async fn exec(
     let (end, ended) = tokio::sync::watch::channel(false);
     let kinds = [FrameKind::Stdout, FrameKind::Stderr];
     for (output, kind) in streams.outputs.into_iter().zip(kinds) {
-        tokio::spawn(pump(output, kind, frames.clone(), ended.clone()));
+        let silence = rustix::termios::isatty(output.get_ref()).then_some(SILENCE);
+        tokio::spawn(pump(output, kind, frames.clone(), ended.clone(), silence));
     }
     drop(frames);
     let input = tokio::spawn(exec_input(streams.input, reader));
@@ -203,27 +205,35 @@ async fn exec_input(mut to: Option<Arc<AsyncFd<OwnedFd>>>, mut reader: impl Asyn
     }
 }
 
-/// Until the output's end. A process that was left behind may hold the pipe for ever: once the session
-/// has ended, silence is an end as well; a client that reads slowly still gets all.
+/// Until the output's end. A process that was left behind may hold it open for ever: once the session has
+/// ended, what lies in a pipe is all of it; a client that reads slowly still gets that.
 async fn pump(
     from: Arc<AsyncFd<OwnedFd>>,
     kind: FrameKind,
     to: tokio::sync::mpsc::Sender<Vec<u8>>,
     mut ended: tokio::sync::watch::Receiver<bool>,
+    silence: Option<std::time::Duration>,
 ) {
     let mut buffer = vec![0; 16 << 10];
+    let mut over = false;
     loop {
-        let silent = async {
+        let end = async {
+            // Gone with its sender, it is over as well.
             let _ = ended.wait_for(|ended| *ended).await;
-            tokio::time::sleep(SILENCE).await;
+            if let Some(silence) = silence {
+                tokio::time::sleep(silence).await;
+            }
         };
         let mut ready = tokio::select! {
             biased;
             ready = from.readable() => match ready {
-                Ok(ready) => ready,
+                Ok(ready) => Some(ready),
                 Err(_) => return,
             },
-            () = silent => return,
+            () = end => {
+                over = true;
+                None
+            }
         };
         match rustix::io::read(from.get_ref(), &mut buffer) {
             Ok(0) => return,
@@ -232,7 +242,12 @@ async fn pump(
                     return;
                 }
             }
-            Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+            Err(rustix::io::Errno::AGAIN) if over => return,
+            Err(rustix::io::Errno::AGAIN) => {
+                if let Some(ready) = &mut ready {
+                    ready.clear_ready();
+                }
+            }
             Err(rustix::io::Errno::INTR) => {}
             // A terminal whose last user has gone says EIO.
             Err(_) => return,
@@ -259,8 +274,7 @@ mod tests {
         let (from, _held) = output(&[b'x'; 60_000]);
         let (to, mut frames) = tokio::sync::mpsc::channel(1);
         let (_end, ended) = tokio::sync::watch::channel(true);
-        tokio::spawn(pump(from, FrameKind::Stdout, to, ended));
-        tokio::time::sleep(SILENCE * 3 / 2).await;
+        tokio::spawn(pump(from, FrameKind::Stdout, to, ended, None));
         let mut bytes = 0;
         while let Some(frame) = frames.recv().await {
             bytes += frame.len() - FRAME_HEAD;
