@@ -37,6 +37,14 @@ pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
     let init = ["--profile", tiny, "-p", "init"];
     progress::quietly("build skeg-init (static)", &mut guest_cargo(&init))?;
     let skeg = ["--profile", release, "-p", "skeg"];
+    if profiles.contains(&"test") {
+        let crashing = [&skeg[..], &["--features", "crash-points"]].concat();
+        let what = "build skeg with crash points, for tests (static)";
+        progress::quietly(what, &mut guest_cargo(&crashing))?;
+        let (from, to) = (place::guest_program(release, "skeg"), crashing_skeg());
+        let copied = std::fs::copy(&from, &to);
+        copied.map_err(|e| format!("copy {} to {}: {e}", from.display(), to.display()))?;
+    }
     progress::quietly("build skeg (static)", &mut guest_cargo(&skeg))?;
     if profiles.contains(&"test") {
         let agent = [
@@ -57,6 +65,11 @@ pub fn probe() -> Outcome<()> {
     let probe = ["-p", "qemu-tests", "--bin", "skeg-probe"];
     let arguments = [&["--profile", place::release()], &probe[..]].concat();
     progress::quietly("build skeg-probe (static)", &mut guest_cargo(&arguments))
+}
+
+/// Cargo gives both builds of `skeg` one name.
+fn crashing_skeg() -> std::path::PathBuf {
+    place::guest_program(place::release(), "skeg-with-crash-points")
 }
 
 /// Static, so that no C library is on the image. With `--target`, the flags do not reach build
@@ -99,6 +112,10 @@ pub fn images(profiles: &[&str]) -> Outcome<()> {
 }
 
 fn image_command(profile: &str) -> Command {
+    let skeg = match profile {
+        "test" => crashing_skeg(),
+        _ => place::guest_program(place::release(), "skeg"),
+    };
     let mut command = Command::new(place::host_program("image"));
     command
         .current_dir(place::workspace())
@@ -108,7 +125,7 @@ fn image_command(profile: &str) -> Command {
         .arg("--init")
         .arg(place::guest_program(place::tiny(), "skeg-init"))
         .arg("--skeg")
-        .arg(place::guest_program(place::release(), "skeg"));
+        .arg(skeg);
     if profile == "test" {
         let agent = place::guest_program(place::release(), "skeg-agent");
         command.arg("--agent").arg(agent);

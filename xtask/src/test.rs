@@ -16,6 +16,7 @@ const MACHINES: [(&str, &[&str]); 2] = [
             "fixtures",
             "engine",
             "handover",
+            "crash_points",
             "pull",
             "isolation",
             "limits",

@@ -28,6 +28,8 @@ pub enum Report {
     Listener(i32),
     /// Set up, and waiting for the start. The pipe's end, by close-on-exec, is the exec.
     Ready,
+    /// Nobody let it start: the child has exited, and its program never ran.
+    Unstarted,
     /// The step that failed; the child has exited.
     Failed(Failure),
     /// How a process in a container ended.
@@ -395,8 +397,11 @@ impl State {
         child.go = None;
         report(&child.status, &Report::Ready);
         match start {
-            // The engine has gone: nobody will ever know this container.
-            Start::Pipe(pipe) if !told(&pipe) => sys::child::exit_now(0),
+            // The engine has gone. PID 1 may hold the other end of the status pipe: the next engine reads this.
+            Start::Pipe(pipe) if !told(&pipe) => {
+                report(&child.status, &Report::Unstarted);
+                sys::child::exit_now(0)
+            }
             Start::Pipe(_) => {}
             // Whoever connects says so, and reads on the connection what comes of it.
             Start::Socket(socket) => loop {

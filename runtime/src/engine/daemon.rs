@@ -74,6 +74,7 @@ pub fn zygote_socket() -> PathBuf {
 pub fn main() -> anyhow::Result<()> {
     sys::heap::keep_small();
     crate::daemon_log::start();
+    super::crash::permit()?;
     clock::steady();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -244,7 +245,7 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
             None
         }
     };
-    let mut held = held(engine).await;
+    let mut held = without_unstarted(held(engine).await).await;
     let loaded = match engine.shelf.load() {
         Ok(loaded) => loaded,
         Err(e) => {
@@ -343,6 +344,28 @@ async fn held(engine: &Engine) -> HashMap<String, Adopted> {
     list.into_iter()
         .map(|Held { slot, stdio }| (slot.id.to_string(), Adopted { slot, stdio }))
         .collect()
+}
+
+/// Frees the slots of children whose engine died before it let them start. They have exited, and their exit
+/// says nothing of their programs, which never ran.
+async fn without_unstarted(mut held: HashMap<String, Adopted>) -> HashMap<String, Adopted> {
+    let mut unstarted = Vec::new();
+    for (id, adopted) in &mut held {
+        let Some(status) = adopted.stdio.pop() else {
+            continue;
+        };
+        match zygote::client::has_run(status).await {
+            Ok(true) => {}
+            Ok(false) => unstarted.push(id.clone()),
+            Err(e) => tracing::warn!("whether {id} was started: {e}; taken as started"),
+        }
+    }
+    for id in unstarted {
+        tracing::info!("{id} was never started");
+        container::release(&id).await;
+        held.remove(&id);
+    }
+    held
 }
 
 async fn restore_networks(engine: &Engine, containers: &[(Config, State, Option<Adopted>)]) {

@@ -15,6 +15,8 @@ use nix::sys::socket::{
 };
 use tokio::io::unix::AsyncFd;
 
+use super::crash::{self, Point};
+
 /// Why PID 1 did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -122,6 +124,9 @@ fn receive_with_fds(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, 
 fn ask(request: &Request, fds: &[RawFd]) -> Result<u32, Error> {
     let socket = open(SockFlag::empty())?;
     send(socket.as_fd(), request, fds)?;
+    if matches!(request, Request::Register { .. }) {
+        crash::at(Point::Asked);
+    }
     match receive(socket.as_fd()).map_err(failed)?.0? {
         Reply::Ok { slot } => Ok(slot),
         Reply::Error(code) => Err(code.into()),

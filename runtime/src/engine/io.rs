@@ -49,9 +49,9 @@ impl Log {
         self.bell.subscribe()
     }
 
-    /// How many follow.
-    pub fn followers(&self) -> usize {
-        self.bell.receiver_count()
+    /// Waits until nobody follows.
+    pub async fn unfollowed(&self) {
+        self.bell.closed().await;
     }
 
     /// Closes the files until the next write.

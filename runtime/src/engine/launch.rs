@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Engine;
 use super::container::{Container, Running, lock, release};
+use super::crash::{self, Point};
 use super::error::Error;
 use super::init_client;
 use super::io::Streams;
@@ -62,11 +63,13 @@ pub async fn launch(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<
 
 async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launched, Error> {
     let config = &container.config;
+    crash::at(Point::Intended);
     sweep(engine, config).await;
     let ip = reserve(engine, config).await?;
     let prepared = prepare(engine, config, ip).await?;
     let tty = config.options.tty;
     let pipes = pipes(config)?;
+    crash::at(Point::Prepared);
     let mut created = engine
         .zygote
         .create(CreateRequest {
@@ -80,6 +83,7 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
         .await?;
     let mut outputs = pipes.outputs;
     outputs.extend(created.terminal.take());
+    crash::at(Point::Cloned);
     let readied = ready(engine, config, &created, &outputs).await;
     let (process, network) = match readied {
         Ok(both) => both,
@@ -102,7 +106,9 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
         }
     };
     *lock(&container.streams) = streams;
-    match created.start().await {
+    let started = created.start().await;
+    crash::at(Point::Started);
+    match started {
         Ok(cgroup) => Ok(Launched {
             process,
             running: Running {
@@ -132,8 +138,10 @@ async fn ready(
     if let Some(network) = &network {
         engine.shelf.save_network(&config.id, network)?;
     }
+    crash::at(Point::Attached);
     let id = Id::new(&config.id).ok_or_else(|| Error::failed("its id does not fit PID 1's"))?;
     register(id, created, outputs).await?;
+    crash::at(Point::Registered);
     let process = Process {
         pid: created.pid,
         start_ticks,
@@ -144,7 +152,9 @@ async fn ready(
 /// A slot that an end before could not free, e.g. because its release was lost, is freed first.
 async fn register(id: Id, created: &Created, outputs: &[OwnedFd]) -> Result<(), Error> {
     let once = async || -> Result<_, Error> {
-        let clones: io::Result<Vec<OwnedFd>> = outputs.iter().map(OwnedFd::try_clone).collect();
+        let clones = outputs.iter().map(OwnedFd::try_clone);
+        // The status pipe comes last: it says to the next engine whether the program ever ran.
+        let clones: io::Result<Vec<OwnedFd>> = clones.chain([created.status()]).collect();
         let pidfd = created.pidfd.try_clone()?;
         Ok(init_client::register(id, created.pid, pidfd, clones?).await)
     };

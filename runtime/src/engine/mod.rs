@@ -7,6 +7,7 @@ pub mod api;
 mod backoff;
 mod clock;
 mod container;
+pub mod crash;
 mod create;
 mod daemon;
 mod error;

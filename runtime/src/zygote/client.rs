@@ -243,7 +243,25 @@ impl Client {
     }
 }
 
+/// Whether the program of a child ran whose engine has died: what its status pipe says, once it has an end.
+///
+/// # Errors
+/// When `status` is no status pipe, or the child says nothing in five seconds.
+pub async fn has_run(status: OwnedFd) -> io::Result<bool> {
+    let mut status = Receiver::from_owned_fd(status)?;
+    let said = tokio::time::timeout(Duration::from_secs(5), next_report(&mut status)).await;
+    Ok(said.map_err(io::Error::from)?? != Some(Report::Unstarted))
+}
+
 impl Created {
+    /// A copy of the reading end of its status pipe, for [`has_run`] after this process has died.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn status(&self) -> io::Result<OwnedFd> {
+        self.status.as_fd().try_clone_to_owned()
+    }
+
     /// Its cgroup.
     #[must_use]
     pub fn cgroup(&self) -> Option<&Cgroup> {

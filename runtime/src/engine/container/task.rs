@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Adopted, Command, Container, Running, lock, open_pidfd, release};
 use crate::container::cgroup::Cgroup;
+use crate::engine::crash::{self, Point};
 use crate::engine::error::Error;
 use crate::engine::io::Streams;
 use crate::engine::launch::{self, Launched};
@@ -20,6 +21,8 @@ use crate::engine::{Engine, clock};
 
 /// How long the last output of an ended container is waited for.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long those who follow the log of a removed container may read.
+const FOLLOWERS: Duration = Duration::from_secs(2);
 /// Between two tries to save a state on a disk that is full.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -152,6 +155,7 @@ impl Task {
                 network: launched.network,
             })
             .await;
+        crash::at(Point::Recorded);
         if let Some(engine) = self.engine.upgrade() {
             engine.stamp(StampKind::Container, &self.stage()).await;
         }
@@ -178,6 +182,7 @@ impl Task {
             // Told twice, or of a start that failed.
             return false;
         }
+        crash::at(Point::Exited);
         self.drain().await;
         let oom = self.running.as_ref().and_then(|r| r.cgroup.as_ref());
         let oom = oom
@@ -224,9 +229,11 @@ impl Task {
     /// PID 1 keeps an exit until it is on disk, or nobody will ask for it any more.
     async fn release(&mut self) {
         self.unreleased = self.unsaved && !self.machine.is_going();
+        crash::at(Point::Kept);
         if !self.unreleased {
             release(&self.id).await;
         }
+        crash::at(Point::Released);
     }
 
     async fn save_again(&mut self) {
@@ -250,6 +257,7 @@ impl Task {
         {
             tracing::warn!("remove the cgroup of {}: {e}", self.name());
         }
+        crash::at(Point::Cleaned);
     }
 
     fn signal(&self, signal: i32) {
@@ -276,12 +284,7 @@ impl Task {
         if let Some(container) = self.container.upgrade() {
             engine.forget(&self.id);
             // Attached clients read to the end; they have seen it by now or are slow.
-            for _ in 0..100 {
-                if container.log.followers() == 0 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            let _ = tokio::time::timeout(FOLLOWERS, container.log.unfollowed()).await;
         }
         engine.clear_trouble(&format!("state {}", self.id));
         let (apart, id, container) = (engine.clone(), self.id.clone(), self.container.upgrade());

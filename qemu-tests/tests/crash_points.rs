@@ -1,0 +1,91 @@
+//! An engine that dies at any named step of a container's start or end: the container runs once, its exit
+//! code is there, and nothing is left of it.
+//!
+//! How often it ran is told by the container itself, on a folder of the host's.
+
+use anyhow::{Context, Result, ensure};
+use qemu_tests::Running;
+use qemu_tests::artefacts::Test;
+use qemu_tests::disk::Config;
+use qemu_tests::fixtures::tools;
+use qemu_tests::scene::{eventually, host, pushed};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// As `runtime::engine::crash` names them.
+const POINTS: [&str; 12] = [
+    "intended",
+    "prepared",
+    "cloned",
+    "attached",
+    "asked",
+    "registered",
+    "started",
+    "recorded",
+    "exited",
+    "kept",
+    "released",
+    "cleaned",
+];
+
+#[test]
+fn an_engine_that_dies_at_any_step_starts_nothing_twice_and_loses_no_exit_code() -> Result<()> {
+    let test = Test::named("crash-points")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let host = host(&test, Config::new())?;
+    let machine = &host.machine;
+    machine.skeg(&["pull", &tools])?;
+    for point in POINTS {
+        die_at(machine, &tools, point).with_context(|| format!("killed at {point}"))?;
+    }
+    machine.console().check_for_oops()?;
+    test.passed();
+    Ok(())
+}
+
+fn die_at(machine: &Running, image: &str, point: &str) -> Result<()> {
+    let engine = machine.service_pid("engine")?;
+    let order = "/run/skeg/crash-at";
+    machine.agent()?.write(order, point.as_bytes())?;
+    let program = format!("echo ran >> /data/{point}; exit 7");
+    let volume = "/run/runs:/data";
+    // Its connection breaks with the engine; what became of the container is asked for afterwards.
+    let _ = machine.run([
+        "/usr/bin/skeg",
+        "run",
+        "-d",
+        "--name",
+        point,
+        "-v",
+        volume,
+        image,
+        "sh",
+        "-c",
+        &program,
+    ])?;
+    eventually("the engine's death at that step", SOON, || {
+        ensure!(machine.agent()?.stat(order).is_err(), "not yet");
+        ensure!(machine.service_pid("engine")? != engine, "the same engine");
+        Ok(())
+    })?;
+    eventually("the exit code", SOON, || {
+        let all = machine.skeg(&["ps", "-a"])?;
+        let line = all.lines().find(|line| line.contains(point));
+        let line = line.context("`ps -a` does not show it")?;
+        ensure!(line.to_lowercase().contains("exited (7)"), "{line}");
+        Ok(())
+    })?;
+    let runs = machine.read(&format!("/run/runs/{point}"))?;
+    ensure!(runs == "ran\n", "it ran {} times", runs.lines().count());
+    eventually("nothing left", SOON, || {
+        let slots = machine.read("/run/skeg/status.json")?;
+        ensure!(slots.contains("\"containers\":0"), "a slot: {slots}");
+        let slice = "/sys/fs/cgroup/containers.slice";
+        for name in machine.agent()?.list(slice)? {
+            let is_cgroup = machine.agent()?.stat(&format!("{slice}/{name}"))?.kind == "folder";
+            ensure!(!is_cgroup, "a cgroup: {name}");
+        }
+        Ok(())
+    })
+}
