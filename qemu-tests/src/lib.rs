@@ -9,6 +9,7 @@ pub mod bench;
 pub mod command;
 pub mod console;
 pub mod disk;
+pub mod exits;
 pub mod feed;
 pub mod fixtures;
 pub mod image;

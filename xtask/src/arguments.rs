@@ -12,7 +12,7 @@ Usage: cargo xtask COMMAND
                    show its page and stay at the console; --check ends once the page was served
   test [AREA…]     all tests, or those of the areas: host, boot, engine
   image            build the images of both profiles into target/image/
-  soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, lease
+  soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, writers, exits, lease
   bench NAME [--quick]
                    Skeg and its peer side by side: boot; resumable, half an hour the first time
   sim [--seeds N] [--from SEED] …

@@ -26,7 +26,7 @@ struct Soak {
     long: bool,
 }
 
-const SOAKS: [Soak; 5] = [
+const SOAKS: [Soak; 6] = [
     Soak {
         name: "reboots",
         rounds: 20,
@@ -52,6 +52,13 @@ const SOAKS: [Soak; 5] = [
         name: "writers",
         rounds: 4,
         test: "twenty_writers",
+        machines: true,
+        long: true,
+    },
+    Soak {
+        name: "exits",
+        rounds: 5,
+        test: "of_two_thousand_ends",
         machines: true,
         long: true,
     },

@@ -17,6 +17,7 @@ const MACHINES: [(&str, &[&str]); 2] = [
             "engine",
             "handover",
             "crash_points",
+            "exits",
             "pull",
             "isolation",
             "limits",
