@@ -25,7 +25,8 @@ pub const MAGIC: [u8; 2] = *b"SG";
 pub const VERSION: u8 = 1;
 /// No message is longer, in bytes.
 pub const MAX_MESSAGE: usize = 256;
-/// Stdio descriptors that one slot holds: standard input, output, error, or a terminal.
+/// Stdio descriptors that one slot holds: output and error or a terminal, and whatever else the engine wants
+/// back.
 pub const MAX_STDIO: usize = 3;
 /// Containers that PID 1 has slots for.
 pub const SLOTS: usize = 1024;
