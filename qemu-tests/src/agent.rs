@@ -93,7 +93,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Sends a signal, and tells how many bytes lay in each of these pipes immediately before.
+    /// Sends a signal as soon as something lies in one of these pipes, or after two seconds, and tells how
+    /// many bytes lay there immediately before.
     ///
     /// # Errors
     /// As the guest's kernel says.

@@ -50,7 +50,7 @@ pub enum Call {
         /// The signal's number.
         signal: i32,
     },
-    /// Look how much lies in pipes, and at once send a signal.
+    /// Send a signal at a moment in which something lies in a pipe, if one comes.
     KillAmid {
         /// The process.
         pid: i32,

@@ -19,11 +19,6 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["write", rate, stop, tally] => write(rate, stop, tally),
-        ["exit", folder] => match qemu_tests::exits::once(folder.as_ref()) {
-            Ok(code) => return ExitCode::from(code),
-            Err(error) => Err(error),
-        },
-        ["drive", container, folder, count] => drive(container, folder, count),
         ["read-back", container] => read_back(container),
         _ => serve(),
     };
@@ -39,11 +34,6 @@ fn main() -> ExitCode {
 fn write(rate: &str, stop: &str, tally: &str) -> io::Result<()> {
     let rate = rate.parse().map_err(io::Error::other)?;
     qemu_tests::writer::write(rate, stop.as_ref(), tally.as_ref())
-}
-
-fn drive(container: &str, folder: &str, count: &str) -> io::Result<()> {
-    let count = count.parse().map_err(io::Error::other)?;
-    qemu_tests::exits::drive(container, folder.as_ref(), count)
 }
 
 fn read_back(container: &str) -> io::Result<()> {
@@ -138,13 +128,23 @@ fn kill(pid: i32, signal: i32) -> io::Result<()> {
     kill(nix::unistd::Pid::from_raw(pid), signal).map_err(io::Error::from)
 }
 
-/// Nothing lies between the looks and the signal but the looks.
+/// Waits a while for something to lie in a pipe. Nothing comes between that look and the signal.
 fn kill_amid(pid: i32, signal: i32, pipes: &[String]) -> io::Result<Vec<u64>> {
     let open = |path: &String| OpenOptions::new().read(true).open(path);
     let pipes = pipes.iter().map(open).collect::<io::Result<Vec<_>>>()?;
-    let pending: Vec<_> = pipes.iter().map(rustix::io::ioctl_fionread).collect();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut pending = vec![0; pipes.len()];
+    while Instant::now() < deadline {
+        for (pipe, bytes) in pipes.iter().zip(&mut pending) {
+            *bytes = rustix::io::ioctl_fionread(pipe)?;
+            if *bytes > 0 {
+                kill(pid, signal)?;
+                return Ok(pending);
+            }
+        }
+    }
     kill(pid, signal)?;
-    Ok(pending.into_iter().collect::<Result<_, _>>()?)
+    Ok(pending)
 }
 
 fn stat(path: &str) -> io::Result<Stat> {
