@@ -12,16 +12,7 @@ const MACHINES: [(&str, &[&str]); 2] = [
     ("boot", &["boot", "budgets", "image", "state"]),
     (
         "engine",
-        &[
-            "fixtures",
-            "engine",
-            "handover",
-            "crash_points",
-            "exits",
-            "pull",
-            "isolation",
-            "limits",
-        ],
+        &["fixtures", "engine", "pull", "isolation", "limits"],
     ),
 ];
 
