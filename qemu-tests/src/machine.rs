@@ -113,7 +113,8 @@ impl<'a> Machine<'a> {
         self
     }
 
-    /// Emulates the processor, and lets the machine's clock count instructions, one a nanosecond.
+    /// Emulates the processor, and lets the machine's clock count instructions, one a nanosecond;
+    /// while the guest waits, e.g. for its disk, it runs with this host's.
     #[must_use]
     pub fn counted(mut self) -> Self {
         self.counted = true;

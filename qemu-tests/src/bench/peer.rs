@@ -182,7 +182,7 @@ fn fill(home: &Path, kernel: &str, archive: &Path, disk: &Path) -> Result<()> {
 
 /// What an administrator would write.
 fn files() -> [(&'static str, String); 5] {
-    let network = "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n";
+    let network = "[Match]\nName=en*\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n";
     let registry = format!(
         "[[registry]]\nlocation = \"10.0.2.2:{}\"\ninsecure = true\n",
         super::subject::PORT

@@ -35,7 +35,7 @@ pub struct Trial {
     pub systemd: u64,
     /// From QEMU's start to the probe's line, in milliseconds of this machine.
     pub wall_ms: u64,
-    /// MemTotal − MemFree in KiB, a minute later.
+    /// MemTotal − MemFree in KiB, half a minute later.
     pub idle: u64,
     /// The same after `drop_caches`.
     pub dropped: u64,

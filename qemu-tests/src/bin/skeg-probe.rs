@@ -13,7 +13,7 @@ const LOG: &str = "/dev/kmsg";
 /// The host's `/proc/sys/vm/drop_caches`, given to the container as a volume.
 const DROP_CACHES: &str = "/drop_caches";
 /// Both systems have settled by then.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(30);
 /// The kernel frees what it dropped in the background.
 const DROPPED: Duration = Duration::from_secs(2);
 
