@@ -56,7 +56,8 @@ impl Row {
         goal: Option<f64>,
     ) -> Self {
         Self {
-            spread: Some(runs.map(spread)),
+            // One run says nothing of how runs differ.
+            spread: runs.iter().all(|r| r.len() > 1).then(|| runs.map(spread)),
             ..Self::new(what, unit, runs.map(median), goal)
         }
     }
@@ -174,7 +175,7 @@ mod tests {
             peer_name: "p".into(),
             rows: vec![
                 Row::new("a", "s", [1.0, 20.0], Some(0.1)),
-                Row::of_runs("b", "s", [&[3.0, 1.0, 2.0], &[10.0]], Some(0.1)),
+                Row::of_runs("b", "s", [&[3.0, 1.0, 2.0], &[10.0, 10.0]], Some(0.1)),
             ],
         };
         let text = table.text();
