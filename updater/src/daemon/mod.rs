@@ -126,7 +126,9 @@ pub fn main() -> Result<(), String> {
     requests::listen(Path::new(paths::UPDATE_SOCKET), daemon.inputs.clone())
         .map_err(|e| format!("listen at {}: {e}", paths::UPDATE_SOCKET))?;
     pid_one::notify("READY=1");
-    daemon.run(&receiver, config.is_some())
+    // A file that is not understood is a problem to be shown, not a wish for no updates.
+    let wanted = config.is_some() || Path::new(formats::update::CONFIG).exists();
+    daemon.run(&receiver, wanted)
 }
 
 /// Of a host that is told nothing.

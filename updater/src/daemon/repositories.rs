@@ -24,10 +24,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use sys::durable;
 
-/// What is remembered of the channel.
-const MEMORY: &str = "/var/lib/skeg-update/channel.json";
-/// Roots that came after the one of the configuration, `VERSION.jsonl` each.
-const ROOTS: &str = "/var/lib/skeg-update/roots";
+/// Where it is kept what looks have learnt.
+const STATE: &str = "/var/lib/skeg-update";
 /// Who this host is: its place on a rollout's curve.
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -37,6 +35,7 @@ pub struct Repositories {
     sources: Vec<String>,
     channel: Name,
     root: PathBuf,
+    state: PathBuf,
     found: Mutex<Option<VerifiedRelease>>,
 }
 
@@ -48,6 +47,7 @@ impl Repositories {
             sources: config.sources.clone(),
             channel: config.channel.clone(),
             root: config.root.clone(),
+            state: STATE.into(),
             found: Mutex::default(),
         }
     }
@@ -66,11 +66,11 @@ impl Repositories {
         let told = |e: &dyn std::fmt::Display| format!("{}: {e}", self.root.display());
         let file = std::fs::read(&self.root).map_err(|e| told(&e))?;
         let mut root = TrustedRoot::pinned(&file).map_err(|e| told(&e))?;
-        while let Ok(file) = std::fs::read(kept_root(root.version() + 1)) {
+        while let Ok(file) = std::fs::read(self.kept_root(root.version() + 1)) {
             match root.rotate(&file) {
                 Ok(next) => root = next,
                 Err(e) => {
-                    tracing::warn!("{}: {e}", kept_root(root.version() + 1).display());
+                    tracing::warn!("{}: {e}", self.kept_root(root.version() + 1).display());
                     break;
                 }
             }
@@ -78,24 +78,26 @@ impl Repositories {
         Ok(root)
     }
 
+    /// Roots that came after the one of the configuration, `VERSION.jsonl` each.
+    fn kept_root(&self, version: u64) -> PathBuf {
+        self.state.join(format!("roots/{version}.jsonl"))
+    }
+
+    /// What is remembered of the channel. One that cannot be read is begun anew: the channel's expiry
+    /// bounds what a replay could show.
+    fn memory(&self) -> Memory {
+        let bytes = std::fs::read(self.state.join("channel.json")).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
     fn keep(&self, before: u64, look: &Look) -> std::io::Result<()> {
-        durable::create_dir_all(Path::new(ROOTS))?;
+        durable::create_dir_all(&self.state.join("roots"))?;
         for (version, file) in (before + 1..).zip(&look.roots) {
-            durable::write(&kept_root(version), file, 0o600)?;
+            durable::write(&self.kept_root(version), file, 0o600)?;
         }
         let memory = serde_json::to_vec(look.channel.memory())?;
-        durable::write(Path::new(MEMORY), &memory, 0o600)
+        durable::write(&self.state.join("channel.json"), &memory, 0o600)
     }
-}
-
-fn kept_root(version: u64) -> PathBuf {
-    Path::new(ROOTS).join(format!("{version}.jsonl"))
-}
-
-/// One that cannot be read is begun anew: the channel's expiry bounds what a replay could show.
-fn memory() -> Memory {
-    let bytes = std::fs::read(MEMORY).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 fn clock() -> Clock {
@@ -136,7 +138,7 @@ impl Releases for Repositories {
             denied,
         };
         let mut mirrors = self.mirrors()?;
-        let memory = memory();
+        let memory = self.memory();
         let look = look(&mut mirrors, root, &host, &memory, clock());
         let look = event_loop()?.block_on(look).map_err(|e| e.to_string())?;
         self.keep(before, &look).map_err(|e| e.to_string())?;
