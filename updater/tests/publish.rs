@@ -330,6 +330,29 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_host_follows_a_change_of_keys_and_the_old_ones_sign_no_more() {
+    let shop = Shop::sized(&[1], 40_000);
+    let old = Signers::read(&shop.keys("root")).unwrap();
+    let release = Signers::read(&shop.keys("release")).unwrap().keys(2);
+    let root = Signers::make(&shop.keys("root-2"), 2).unwrap();
+    let channel = Signers::make(&shop.keys("channel-2"), 1).unwrap();
+    let rotated = shop
+        .publisher()
+        .rotate(&old, (&root, 2), release, channel.keys(1));
+    assert!(rotated.unwrap().ends_with("root/2.jsonl"));
+    let before = Signers::read(&shop.keys("channel")).unwrap();
+    let renew = |signers| {
+        shop.publisher()
+            .change(&shop.stable, Change::Renew, signers)
+    };
+    let few = renew(&before).unwrap_err().to_string();
+    assert!(few.contains("0 of its keys are here"), "{few}");
+    renew(&channel).unwrap();
+    let (made, _) = shop.fetch(None);
+    assert!(made == sized(1, shop.size));
+}
+
+#[test]
 fn a_mirror_with_damaged_files_is_passed_over() {
     let shop = Shop::sized(&[1], 40_000);
     let server = shop.server();

@@ -116,11 +116,13 @@ pub fn assemble(recipe: &Recipe, profile: &str, inputs: &Inputs) -> Result<Image
     };
     work.package("kernel")?;
     let stub = work.package("boot")?.folder.join(STUB);
+    // Not the source date: it would change what lies between any two large files in each release.
+    let time = recipe.image.epoch;
     let base = work.base()?;
-    let mut initrd = cpio::write(&base, inputs.source_date)?;
+    let mut initrd = cpio::write(&base, time)?;
     let mut tree = base;
     if let Some(segment) = work.segment()? {
-        initrd.extend(cpio::write(&segment, inputs.source_date)?);
+        initrd.extend(cpio::write(&segment, time)?);
         tree = tree.overlaid(segment);
     }
     Ok(Image {

@@ -1,7 +1,7 @@
 //! A tree as a `newc` cpio archive, the format that the kernel unpacks (its
 //! Documentation/driver-api/early-userspace/buffer-format.rst).
 //!
-//! Never compresses: an update then carries only what changed. Reads back only what it writes.
+//! Never compresses and never counts inodes, which only hard links would need: an update then carries only what changed. Reads back only what it writes.
 
 use super::{Content, Tree, TreeError};
 
@@ -46,7 +46,7 @@ pub enum CpioError {
 pub fn write(tree: &Tree, mtime: u64) -> Result<Vec<u8>, CpioError> {
     let mtime = fits(mtime, "the source date")?;
     let mut out = Vec::new();
-    for (inode, (path, entry)) in (1..).zip(tree.iter()) {
+    for (path, entry) in tree.iter() {
         let (kind, data, device): (u32, &[u8], (u32, u32)) = match &entry.content {
             Content::File(bytes) => (S_IFREG, bytes, (0, 0)),
             Content::Directory => (S_IFDIR, &[], (0, 0)),
@@ -54,7 +54,6 @@ pub fn write(tree: &Tree, mtime: u64) -> Result<Vec<u8>, CpioError> {
             Content::Device { major, minor } => (S_IFCHR, &[], (*major, *minor)),
         };
         let fields = Fields {
-            inode,
             mode: kind | entry.mode,
             links: if kind == S_IFDIR { 2 } else { 1 },
             mtime,
@@ -74,7 +73,6 @@ pub fn write(tree: &Tree, mtime: u64) -> Result<Vec<u8>, CpioError> {
 
 #[derive(Default)]
 struct Fields {
-    inode: u32,
     mode: u32,
     links: u32,
     mtime: u32,
@@ -84,7 +82,6 @@ struct Fields {
 
 fn push(out: &mut Vec<u8>, fields: &Fields, path: &str, data: &[u8]) {
     let Fields {
-        inode,
         mode,
         links,
         mtime,
@@ -94,7 +91,7 @@ fn push(out: &mut Vec<u8>, fields: &Fields, path: &str, data: &[u8]) {
     let name = u32::try_from(path.len() + 1).unwrap_or(u32::MAX);
     out.extend(MAGIC);
     for number in [
-        inode, mode, 0, 0, links, mtime, size, 0, 0, major, minor, name, 0,
+        0, mode, 0, 0, links, mtime, size, 0, 0, major, minor, name, 0,
     ] {
         out.extend(format!("{number:08x}").as_bytes());
     }
@@ -229,7 +226,7 @@ mod tests {
         let bytes = write(&tree, 0x1234_5678).unwrap();
         let record = concat!(
             "070701",
-            "00000001",
+            "00000000",
             "000081ed",
             "00000000",
             "00000000",
