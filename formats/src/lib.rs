@@ -12,6 +12,7 @@ pub mod digest;
 #[cfg(feature = "serde")]
 pub mod fleet;
 pub mod health;
+pub mod journal;
 #[cfg(feature = "serde")]
 pub mod manifest;
 pub mod name;

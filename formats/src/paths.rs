@@ -60,6 +60,8 @@ pub const CONFIG: &str = "/var/lib/skeg-config/current";
 pub const MACHINE_ID: &str = "/var/lib/skeg-config/machine-id";
 /// The last time that PID 1 knew, in seconds since the epoch: the clock never starts below.
 pub const LAST_TIME: &str = "/var/lib/skeg-time";
+/// The host's journal, mode 0700: see [`crate::journal`].
+pub const JOURNAL: &str = "/var/log/skeg";
 /// Quadlet units, from image and config together.
 pub const QUADLET: &str = "/etc/containers/systemd";
 

@@ -1,21 +1,28 @@
-//! What PID 1 tells: stages and degraded states, on the console and in files for others.
+//! What PID 1 tells: stages and degraded states, on the console, to the journal and in files for others.
 //!
 //! The files lie on a tmpfs and are replaced as a whole; a write that fails changes nothing else.
 
-use crate::clock::Moment;
+use crate::clock::{Moment, now};
 use crate::console::Console;
 use crate::degraded::DegradedSet;
+use crate::journal::batch::Batch;
 use crate::timeline::Timeline;
+use formats::journal::INIT;
 use formats::status::{Status, write_json};
+use std::cell::{RefCell, RefMut};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Console, timeline and degraded states.
+/// Lines up to this priority (4: warning) are for people at the console.
+const URGENT: u8 = 4;
+
+/// Console, timeline and degraded states, and the lines for the journal.
 #[derive(Debug)]
 pub struct Report {
     console: Console,
+    batch: RefCell<Batch>,
     timeline: Timeline,
     degraded: DegradedSet,
     timeline_path: PathBuf,
@@ -28,6 +35,7 @@ impl Report {
     pub fn new(console: Console, timeline_path: &Path) -> Self {
         Self {
             console,
+            batch: RefCell::default(),
             timeline: Timeline::default(),
             degraded: DegradedSet::default(),
             timeline_path: timeline_path.to_owned(),
@@ -38,6 +46,25 @@ impl Report {
     /// A line on the console.
     pub fn say(&self, text: &str) {
         self.console.say(text);
+        self.keep(INIT, 6, text);
+    }
+
+    /// A line of a service: on the console if it is urgent.
+    pub fn heard(&self, service: &str, priority: u8, text: &str) {
+        if priority <= URGENT {
+            self.console.say(&format!("{service}: {text}"));
+        }
+        self.keep(service, priority, text);
+    }
+
+    fn keep(&self, unit: &str, priority: u8, text: &str) {
+        let mut batch = self.batch.borrow_mut();
+        batch.push(now(), unit, priority, text);
+    }
+
+    /// The lines that wait for the journal. To be let go of before the next line.
+    pub fn batch(&self) -> RefMut<'_, Batch> {
+        self.batch.borrow_mut()
     }
 
     /// Stamps a stage, once; true the first time.
@@ -45,6 +72,7 @@ impl Report {
         let first = self.timeline.stamp(name, at);
         if first {
             self.console.stage(name, at);
+            self.keep(INIT, 6, &format!("reached {name}"));
             self.publish_timeline();
         }
         first
@@ -63,13 +91,15 @@ impl Report {
 
     /// The whole boot in one line on the console.
     pub fn summary(&self) {
-        self.console.say(&self.timeline.summary());
+        self.say(&self.timeline.summary());
     }
 
     /// Shows a degraded state.
     pub fn degrade(&mut self, name: &str, text: &str) {
         if self.degraded.add(name, text) {
-            self.console.say(&format!("degraded: {name}: {text}"));
+            let text = format!("degraded: {name}: {text}");
+            self.console.say(&text);
+            self.keep(INIT, URGENT, &text);
             self.changed = true;
         }
     }
@@ -77,7 +107,7 @@ impl Report {
     /// Takes a degraded state back.
     pub fn restore(&mut self, name: &str) {
         if self.degraded.clear(name) {
-            self.console.say(&format!("no longer degraded: {name}"));
+            self.say(&format!("no longer degraded: {name}"));
             self.changed = true;
         }
     }

@@ -20,7 +20,9 @@ pub mod uevent;
 use crate::clock::{Moment, now};
 use crate::console::Console;
 use crate::floor::Floor;
+use crate::journal::{Journal, kernel};
 use crate::report::Report;
+use crate::room::Room;
 use crate::service::cgroup::Cgroups;
 use crate::trial::{self, Trial};
 use crate::watchdog::Watchdog;
@@ -48,6 +50,10 @@ pub struct Booted {
     pub services: Vec<Service>,
     /// The clock's floor, and where the time is kept.
     pub floor: Floor,
+    /// The journal of this boot, where STATE is kept.
+    pub journal: Option<Journal>,
+    /// Room on STATE.
+    pub room: Room,
     /// The trial that this boot is, if it is one.
     pub trial: Option<Trial>,
 }
@@ -116,6 +122,10 @@ pub fn boot(started: Moment) -> Booted {
     report.stage("etc", now());
     mounts::firmware();
     let trial = read_trial(&report);
+    let (journal, room) = match state.kept {
+        true => keep_journal(&report, &os_release, trial.is_some()),
+        false => (None, Room::default()),
+    };
     if bound.is_ok()
         && let Err(e) = root::make_read_only()
     {
@@ -132,7 +142,16 @@ pub fn boot(started: Moment) -> Booted {
         services,
         floor,
         trial,
+        journal,
+        room,
     }
+}
+
+fn keep_journal(report: &Report, os_release: &str, hurried: bool) -> (Option<Journal>, Room) {
+    report.batch().hurry(hurried);
+    let kmsg = kernel::open().ok();
+    let journal = Journal::new(paths::JOURNAL.into(), os_release, kmsg);
+    (Some(journal), Room::on(paths::STATE.into()))
 }
 
 fn read_trial(report: &Report) -> Option<Trial> {

@@ -3,7 +3,7 @@
 //! Each action is told on the console before it is done, so that a screen shows what is waited for.
 
 use super::Host;
-use crate::clock::{Moment, epoch_ns};
+use crate::clock::{Moment, epoch_ns, now};
 use crate::floor;
 use crate::power::finish::{Disks, finish, release_disks};
 use crate::power::plan::{Action, Event};
@@ -81,6 +81,9 @@ impl Host {
             .say("shutting down: file systems are written back");
         let time = self.floor.to_keep(epoch_ns());
         let work = || {
+            if let Some(journal) = &self.journal {
+                journal.write_last(self.report.batch().waiting());
+            }
             let _ = time.is_none_or(|(path, seconds)| floor::keep(&path, seconds));
             release_disks(&self.places.state)
         };
@@ -108,7 +111,12 @@ impl Host {
             Power::Off => "power off",
             Power::Reboot => "reboot",
         };
-        self.report.say(word);
+        let took = self
+            .plan
+            .since()
+            .map_or(0.0, |since| (now() - since).as_secs_f64());
+        self.report
+            .say(&format!("{word}, {took:.3} s after it was asked for"));
         // The last lines go through a serial port's buffer.
         std::thread::sleep(Duration::from_millis(20));
         let refused = finish(power);

@@ -10,9 +10,11 @@ mod wiring;
 use crate::boot::{Booted, uevent::Uevents};
 use crate::clock::{Moment, now};
 use crate::floor::Floor;
+use crate::journal::Journal;
 use crate::power::button::Buttons;
 use crate::power::plan::{self, Plan};
 use crate::report::{Report, publish_status};
+use crate::room::Room;
 use crate::service::backoff::Random;
 use crate::service::cgroup::Cgroups;
 use crate::service::launch;
@@ -88,6 +90,8 @@ pub struct Host {
     plan: Plan,
     disks: Option<u32>,
     floor: Floor,
+    journal: Option<Journal>,
+    room: Room,
     trial: Option<Trial>,
     queue: VecDeque<Event>,
     effects: Vec<Effect>,
@@ -133,6 +137,8 @@ impl Host {
             plan: Plan::default(),
             disks: None,
             floor: booted.floor,
+            journal: booted.journal,
+            room: booted.room,
             trial: booted.trial,
             queue: VecDeque::with_capacity(8 * services + 64),
             effects: Vec::with_capacity(8 * services + 16),
@@ -197,12 +203,14 @@ impl Host {
         if !self.listening {
             self.listen(self.desk.has_room());
         }
+        self.room.tick(now, &mut self.report);
         self.publish();
         // Only a turn that has come to its end feeds: a hang anywhere above starves it.
         if let Some(watchdog) = self.hungry().filter(|w| now >= w.due()) {
             watchdog.feed(now);
         }
         self.floor.tick(now);
+        self.keep_lines(now);
         Ok(())
     }
 
@@ -219,6 +227,7 @@ impl Host {
             self.supervisor.next_deadline(),
             self.plan.next_deadline(),
             watchdog,
+            self.journal_due(),
         ];
         all.into_iter().flatten().min()
     }
@@ -228,6 +237,7 @@ impl Host {
             return;
         };
         self.trial = None;
+        self.report.batch().hurry(false);
         if verdict == Verdict::Unjudged {
             self.report
                 .say("trial: nobody found this boot good in time; rebooting");
@@ -250,6 +260,7 @@ impl Host {
                 }
             }
             Some(Token::Button(button)) => self.button(button, now),
+            Some(Token::Kernel) => self.report.batch().kernel_spoke(now),
             Some(Token::Log(service)) => self.drain_log(service),
             // The mailbox was read before anything else.
             Some(Token::Mail) | None => {}
@@ -314,8 +325,25 @@ impl Host {
             self.service_ended(service, ended);
         } else if self.disks == Some(pid) {
             self.disks_released(ended, now);
-        } else {
-            self.floor.ended(pid);
+        } else if !self.floor.ended(pid)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.ended(pid, ended, &mut self.report);
+        }
+    }
+
+    /// None at the end of the host, which writes the last lines with the disks.
+    fn journal_due(&self) -> Option<Moment> {
+        let journal = self.journal.as_ref()?;
+        let writes = self.disks.is_none() && !self.plan.is_over() && !journal.is_writing();
+        writes.then(|| self.report.batch().due()).flatten()
+    }
+
+    fn keep_lines(&mut self, now: Moment) {
+        if self.journal_due().is_some_and(|due| now >= due)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.start(&self.report, now);
         }
     }
 

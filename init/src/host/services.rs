@@ -154,7 +154,7 @@ impl Host {
         let name = &self.supervisor.service(index).name;
         let report = &self.report;
         if let Some(log) = self.runs.get_mut(index).and_then(|run| run.log.as_mut()) {
-            log.drain(|line| report.say(&format!("{name}: {line}")));
+            log.drain(|priority, line| report.heard(name, priority, line));
         }
     }
 

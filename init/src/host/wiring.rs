@@ -3,6 +3,7 @@
 //! It opens and registers, and handles no event.
 
 use super::Host;
+use crate::journal::Journal;
 use crate::slots::desk::Wants;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -23,6 +24,7 @@ pub(super) enum Token {
     Mail,
     Control,
     Devices,
+    Kernel,
     Log(usize),
     Client(usize),
     Button(usize),
@@ -38,6 +40,7 @@ impl Token {
             Self::Log(index) => (4, index),
             Self::Client(index) => (5, index),
             Self::Button(index) => (6, index),
+            Self::Kernel => (7, 0),
         };
         (kind << 32) | index as u64
     }
@@ -52,6 +55,7 @@ impl Token {
             4 => Self::Log(index),
             5 => Self::Client(index),
             6 => Self::Button(index),
+            7 => Self::Kernel,
             _ => return None,
         })
     }
@@ -94,6 +98,11 @@ impl Host {
         self.watch(self.desk.listener(), Token::Control)?;
         if let Some(uevents) = &self.uevents {
             self.watch(uevents, Token::Devices)?;
+        }
+        if let Some(kmsg) = self.journal.as_ref().and_then(Journal::kmsg) {
+            // Each message once: they stay in the kernel until the journal is written.
+            let data = EventData::new_u64(Token::Kernel.to_u64());
+            epoll::add(&self.epoll, kmsg, data, EventFlags::IN | EventFlags::ET)?;
         }
         for (index, run) in self.runs.iter().enumerate() {
             if let Some(log) = &run.log {
@@ -171,6 +180,7 @@ mod tests {
             Token::Mail,
             Token::Control,
             Token::Devices,
+            Token::Kernel,
             Token::Log(3),
             Token::Client(15),
             Token::Button(7),

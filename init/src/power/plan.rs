@@ -58,6 +58,7 @@ enum Phase {
 pub struct Plan {
     phase: Phase,
     goal: Power,
+    since: Moment,
 }
 
 impl Default for Plan {
@@ -65,6 +66,7 @@ impl Default for Plan {
         Self {
             phase: Phase::Up,
             goal: Power::Reboot,
+            since: Moment::ZERO,
         }
     }
 }
@@ -74,6 +76,12 @@ impl Plan {
     #[must_use]
     pub fn goal(&self) -> Option<Power> {
         (self.phase != Phase::Up).then_some(self.goal)
+    }
+
+    /// When somebody asked for it.
+    #[must_use]
+    pub fn since(&self) -> Option<Moment> {
+        (self.phase != Phase::Up).then_some(self.since)
     }
 
     /// Whether all was done that PID 1 can do: what is still on now waits for its reset.
@@ -101,7 +109,7 @@ impl Plan {
     pub fn step(&mut self, event: Event, now: Moment) -> Option<Action> {
         let (phase, action) = match (self.phase, event) {
             (Phase::Up, Event::Request(goal)) => {
-                self.goal = goal;
+                (self.goal, self.since) = (goal, now);
                 (Phase::Services, Action::StopServices)
             }
             (Phase::Services, Event::ServicesStopped) => (
@@ -146,6 +154,7 @@ mod tests {
         assert_eq!(step(Event::DisksDone), Some(Action::Finish(Power::Off)));
         assert_eq!(step(Event::Request(Power::Off)), None);
         assert!(plan.is_over());
+        assert_eq!(plan.since(), Some(SECOND));
     }
 
     proptest! {

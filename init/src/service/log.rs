@@ -1,4 +1,4 @@
-//! A service's output: one pipe for its life, drained into a bounded file; urgent lines go on.
+//! A service's output: one pipe for its life, drained into a bounded file, line by line to the journal.
 //!
 //! PID 1 holds both ends, so a crash loses no line and a restart needs no new pipe.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A log file is moved aside (`.1`) when it has grown to this; two are kept.
 pub const MOST_BYTES: u64 = 1 << 20;
 /// No line is taken as longer when it is looked at.
-const LONGEST_LINE: usize = 512;
+const LONGEST_LINE: usize = 1024;
 
 /// One service's log.
 #[derive(Debug)]
@@ -61,16 +61,16 @@ impl Log {
         self.writer.as_fd()
     }
 
-    /// Moves what has come into the file, a bounded amount at a time; `urgent` gets the lines that
-    /// people at the console should see.
-    pub fn drain(&mut self, mut urgent: impl FnMut(&str)) {
+    /// Moves what has come into the file, a bounded amount at a time; `heard` gets each line with its
+    /// priority.
+    pub fn drain(&mut self, mut heard: impl FnMut(u8, &str)) {
         let mut buffer = [0u8; 4096];
         for _ in 0..16 {
             match self.reader.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(length) => {
                     self.append(&buffer[..length]);
-                    self.scan(&buffer[..length], &mut urgent);
+                    self.scan(&buffer[..length], &mut heard);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return,
@@ -94,7 +94,7 @@ impl Log {
         }
     }
 
-    fn scan(&mut self, bytes: &[u8], urgent: &mut impl FnMut(&str)) {
+    fn scan(&mut self, bytes: &[u8], heard: &mut impl FnMut(u8, &str)) {
         for byte in bytes {
             if *byte != b'\n' {
                 if self.line.len() < LONGEST_LINE {
@@ -102,9 +102,8 @@ impl Log {
                 }
                 continue;
             }
-            if let Some(text) = urgent_text(&String::from_utf8_lossy(&self.line)) {
-                urgent(text);
-            }
+            let (priority, text) = &prioritized(&self.line);
+            heard(*priority, &String::from_utf8_lossy(text));
             self.line.clear();
         }
     }
@@ -114,14 +113,15 @@ fn open_to_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// The text of a line that is marked as a warning or worse (sd-daemon(3): `<4>` to `<0>`), or that
-/// tells of a panic.
-fn urgent_text(line: &str) -> Option<&str> {
-    let (level, text) = match line.strip_prefix('<').and_then(|l| l.split_once('>')) {
-        Some((level, text)) => (level.parse().unwrap_or(7u8), text),
-        None => (7, line),
+/// A line's priority and text: marked as sd-daemon(3) has it, `<0>` to `<7>`, or 6; a panic is an error
+/// whatever its mark.
+fn prioritized(line: &[u8]) -> (u8, &[u8]) {
+    let (priority, text) = match line {
+        [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
+        _ => (6, line),
     };
-    (level <= 4 || text.contains("panicked at")).then_some(text)
+    let panicked = text.windows(11).any(|window| window == b"panicked at");
+    (if panicked { priority.min(3) } else { priority }, text)
 }
 
 #[cfg(test)]
@@ -133,15 +133,26 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_in_the_file_and_urgent_ones_are_passed_on() {
+    fn every_line_is_in_the_file_and_passed_on_with_its_priority() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::open(folder.path(), "engine").unwrap();
-        let mut urgent = Vec::new();
+        let mut heard = Vec::new();
         pour(&log, b"plain\n<3>disk is fu");
-        log.drain(|line| urgent.push(line.to_owned()));
-        pour(&log, b"ll\n<6>info\nthread 'main' panicked at x\n");
-        log.drain(|line| urgent.push(line.to_owned()));
-        assert_eq!(urgent, ["disk is full", "thread 'main' panicked at x"]);
+        log.drain(|level, line| heard.push((level, line.to_owned())));
+        pour(
+            &log,
+            b"ll\n<7>detail\nthread 'main' panicked at x\n<9>odd\n",
+        );
+        log.drain(|level, line| heard.push((level, line.to_owned())));
+        let texts = [
+            "plain",
+            "disk is full",
+            "detail",
+            "thread 'main' panicked at x",
+            "<9>odd",
+        ];
+        let expected = [6, 3, 7, 3, 6].into_iter().zip(texts.map(str::to_owned));
+        assert_eq!(heard, expected.collect::<Vec<_>>());
         let text = fs::read_to_string(folder.path().join("engine.log")).unwrap();
         assert!(text.starts_with("plain\n<3>disk is full\n"));
     }
@@ -152,10 +163,10 @@ mod tests {
         let later = folder.path().join("later");
         let mut log = Log::open(&later, "engine").unwrap();
         pour(&log, b"lost\n");
-        log.drain(|_| ());
+        log.drain(|_, _| ());
         fs::create_dir(&later).unwrap();
         pour(&log, b"kept\n");
-        log.drain(|_| ());
+        log.drain(|_, _| ());
         assert_eq!(
             fs::read_to_string(later.join("engine.log")).unwrap(),
             "kept\n"
@@ -168,7 +179,7 @@ mod tests {
         let mut log = Log::open(folder.path(), "noisy").unwrap();
         for _ in 0..4 * MOST_BYTES / 4096 {
             pour(&log, &[b'x'; 4096]);
-            log.drain(|_| ());
+            log.drain(|_, _| ());
         }
         let total: u64 = fs::read_dir(folder.path())
             .unwrap()

@@ -6,7 +6,9 @@ use init::boot::{Booted, read_services};
 use init::console::Console;
 use init::floor::Floor;
 use init::host::{Host, Places};
+use init::journal::Journal;
 use init::report::Report;
+use init::room::Room;
 use init::watchdog::Watchdog;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub fn run_host(folder: &Path) -> ExitCode {
         cgroups: None,
         services,
         floor: floor(folder),
+        journal: Some(Journal::new(folder.join("journal"), "", None)),
+        room: Room::default(),
         trial: None,
     };
     let places = Places {

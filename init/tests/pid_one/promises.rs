@@ -38,6 +38,7 @@ pub const ALL: &[Promise] = &[
     ("a_reboot_that_is_refused_starves_the_watchdog", refused),
     ("a_flood_of_notices_does_not_hold_up_the_host", flood),
     ("the_time_is_kept_now_and_then_and_at_the_end", time),
+    ("what_was_said_until_the_end_is_in_the_journal", journal),
     ("nothing_is_registered_once_the_end_has_begun", latecomer),
     ("a_wrong_service_file_degrades_and_the_others_run", invalid),
 ];
@@ -171,6 +172,35 @@ fn time() -> Outcome {
     fs::write(machine.path("go"), "").map_err(|e| e.to_string())?;
     machine.await_end()?;
     expect(&machine, recent(&machine), "the end was not kept")
+}
+
+fn journal() -> Outcome {
+    let says =
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo plain; echo \"<3>disk is ill\"'\n";
+    let reboot = "[Service]\nExecStart=@ROLE reboot\n";
+    let mut machine = Machine::start(&[("says", says), ("reboot", reboot)]);
+    machine.await_text("says.log", "disk is ill")?;
+    machine.await_text("boot.json", "service:reboot")?;
+    fs::write(machine.path("go"), "").map_err(|e| e.to_string())?;
+    machine.await_end()?;
+    let text = machine.read("journal/00000001.log");
+    let boots = formats::journal::boots([text.as_bytes()]);
+    let lines = boots.into_iter().flat_map(|boot| boot.lines);
+    let found: Vec<_> = lines.map(|l| (l.unit, l.priority, l.text)).collect();
+    for (unit, priority, line) in [
+        ("says", 6, "plain"),
+        ("says", 3, "disk is ill"),
+        ("init", 6, "reached service:reboot"),
+        ("init", 6, "shutting down: file systems are written back"),
+    ] {
+        let wanted = (unit.to_owned(), priority, line.to_owned());
+        expect(
+            &machine,
+            found.contains(&wanted),
+            &format!("no {wanted:?} in {text}"),
+        )?;
+    }
+    Ok(())
 }
 
 fn stuck() -> Outcome {

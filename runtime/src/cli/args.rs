@@ -32,7 +32,7 @@ pub enum Verb {
     Run(Box<Run>),
     /// List containers
     Ps(Ps),
-    /// Show what a container has written
+    /// Show what a container or the host has written, also in earlier boots
     Logs(Logs),
     /// Run a command in a running container
     Exec(Exec),
@@ -245,8 +245,28 @@ pub struct Logs {
     /// Show each line's time
     #[arg(short, long)]
     pub timestamps: bool,
-    /// Container, unit, or service of the host (engine, net, zygote)
-    pub container: String,
+    /// The host's own log of a boot: 0 or nothing for this one, -1 for the one before, or its id
+    #[arg(short, long, value_name = "BOOT", num_args = 0..=1, default_missing_value = "0", allow_negative_numbers = true)]
+    pub boot: Option<String>,
+    /// The kernel's lines only
+    #[arg(short, long)]
+    pub kernel: bool,
+    /// Lines of a service of the host only: init, engine, net, zygote
+    #[arg(short, long, value_name = "SERVICE", conflicts_with = "kernel")]
+    pub unit: Option<String>,
+    /// List the boots whose log is kept
+    #[arg(long, exclusive = true)]
+    pub list_boots: bool,
+    /// Container, unit, or service of the host
+    #[arg(required_unless_present_any = ["boot", "kernel", "unit", "list_boots"], conflicts_with_all = ["kernel", "unit"])]
+    pub container: Option<String>,
+}
+
+impl Logs {
+    /// Whether the host's own log is meant, and no container's.
+    pub fn of_host(&self) -> bool {
+        self.boot.is_some() || self.kernel || self.unit.is_some() || self.list_boots
+    }
 }
 
 fn tail(text: &str) -> Result<u64, String> {

@@ -10,13 +10,18 @@ use super::args::Logs;
 use super::client::{self, escape};
 use super::containers::now;
 use super::error::CliError;
+use super::journal;
 use super::session::print;
 use crate::engine::api::{FRAME_HEAD, FrameHead, FrameKind};
 
 pub async fn show(options: &Logs) -> Result<u8, CliError> {
+    if options.of_host() {
+        return journal::show(options);
+    }
+    let container = options.container.as_deref().unwrap_or_default();
     let mut path = format!(
         "/v1/containers/{}/logs?follow={}",
-        escape(&options.container),
+        escape(container),
         options.follow
     );
     if let Some(tail) = options.tail.filter(|t| *t != u64::MAX) {
@@ -27,7 +32,7 @@ pub async fn show(options: &Logs) -> Result<u8, CliError> {
     }
     let response = match client::send(Method::GET, &path, None::<&()>, false).await {
         Ok(response) => response,
-        Err(e) => return service(&options.container, options.tail).ok_or(e),
+        Err(e) => return service(container, options.tail).ok_or(e),
     };
     let mut body = response.into_body();
     let mut pending = Vec::new();
@@ -77,7 +82,7 @@ fn one(pending: &[u8], timestamps: bool) -> Result<Option<usize>, CliError> {
 }
 
 /// `10m` ago, or seconds since the epoch.
-fn moment(text: &str, now: u64) -> Result<u64, CliError> {
+pub fn moment(text: &str, now: u64) -> Result<u64, CliError> {
     let refusal = || {
         CliError::usage(format!(
             "--since: expected a time such as 10m, 2h or seconds since the epoch, found '{text}'"

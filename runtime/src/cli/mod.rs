@@ -10,6 +10,7 @@ mod containers;
 mod error;
 mod host;
 mod images;
+mod journal;
 mod logs;
 mod run;
 mod session;

@@ -57,3 +57,24 @@ fn what_follows_the_image_belongs_to_the_container() {
     };
     assert_eq!(run.command, ["sh", "-c", "--rm"]);
 }
+
+#[test]
+fn the_host_s_log_is_asked_for_as_journalctl_s() {
+    let logs = |words: &[&str]| {
+        let words = ["skeg", "logs"].iter().chain(words);
+        match Cli::try_parse_from(words).unwrap().verb {
+            Verb::Logs(logs) => logs,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(logs(&["-b", "-1", "-k"]).boot.as_deref(), Some("-1"));
+    assert_eq!(logs(&["-b"]).boot.as_deref(), Some("0"));
+    let engine = logs(&["--boot=-2", "engine"]);
+    assert_eq!(engine.container.as_deref(), Some("engine"));
+    assert!(
+        engine.of_host() && logs(&["-u", "net"]).of_host() && logs(&["--list-boots"]).of_host()
+    );
+    assert!(!logs(&["web"]).of_host());
+    assert!(refused(&["logs"]).contains("CONTAINER"));
+    assert!(refused(&["logs", "-k", "web"]).contains("cannot be used with"));
+}
