@@ -3,7 +3,7 @@
 //! The verdict is kept in the target folder, for one host boot and one kernel.
 
 use crate::image::{Image, target};
-use crate::machine::dies_with_us;
+use crate::qemu::dies_with_us;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Stdio};

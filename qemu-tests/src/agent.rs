@@ -51,15 +51,23 @@ impl Agent {
     /// # Errors
     /// The machine is gone.
     pub fn start(&self, argv: &[&str]) -> Result<()> {
-        let call = Call::Run {
+        self.begin(Call::Run {
             argv: argv.iter().map(ToString::to_string).collect(),
             stdin: Bytes::default(),
             timeout_ms: 60_000,
-        };
+        })
+    }
+
+    /// Begins a deed that may take the machine down with it: no answer is awaited.
+    ///
+    /// # Errors
+    /// The machine is gone.
+    pub fn begin(&self, call: Call) -> Result<()> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let what = format!("{call:?}");
         let line = serde_json::to_string(&Request { id, call })? + "\n";
         self.send(&line)
-            .with_context(|| format!("agent: start {argv:?}"))
+            .with_context(|| format!("agent: {}", short(&what)))
     }
 
     /// Reads a file of the guest.
@@ -81,6 +89,25 @@ impl Agent {
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let (path, bytes) = (path.into(), Bytes(bytes.to_vec()));
         self.call(Call::Write { path, bytes }, DEFAULT_TIMEOUT)?;
+        Ok(())
+    }
+
+    /// Overwrites bytes of a file of the guest, e.g. of a process's memory.
+    ///
+    /// # Errors
+    /// As the guest's kernel says.
+    pub fn patch(&self, path: &str, at: u64, bytes: &[u8]) -> Result<()> {
+        let (path, bytes) = (path.into(), Bytes(bytes.to_vec()));
+        self.call(Call::Patch { path, at, bytes }, DEFAULT_TIMEOUT)?;
+        Ok(())
+    }
+
+    /// Removes a file of the guest.
+    ///
+    /// # Errors
+    /// As the guest's kernel says.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        self.call(Call::Remove { path: path.into() }, DEFAULT_TIMEOUT)?;
         Ok(())
     }
 

@@ -38,6 +38,15 @@ impl Load {
     }
 }
 
+/// A raw disk.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    /// Its file.
+    pub path: PathBuf,
+    /// Whether it refuses writes.
+    pub read_only: bool,
+}
+
 /// A machine's parts.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -48,7 +57,9 @@ pub struct Parts {
     /// Firmware or not.
     pub load: Load,
     /// Raw disks, in the order in which the firmware tries them.
-    pub disks: Vec<PathBuf>,
+    pub disks: Vec<Drive>,
+    /// Bytes that a disk may move in a second, if it is slow.
+    pub throttle: Option<u64>,
     /// TCP: (port on the host's loopback, port in the guest).
     pub forwards: Vec<(u16, u16)>,
     /// The socket at which the harness waits for the console.
@@ -123,6 +134,7 @@ fn network(line: &mut Line, forwards: &[(u16, u16)]) {
     line.option("-device", "virtio-net-pci,netdev=net0,romfile=");
 }
 
+<<<<<<< HEAD
 fn drive(line: &mut Line, number: usize, disk: &Path, parts: &Parts) {
     let mut file = escaped(disk);
     if parts.counted {
@@ -133,6 +145,19 @@ fn drive(line: &mut Line, number: usize, disk: &Path, parts: &Parts) {
         "-drive",
         format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}"),
     );
+=======
+fn drive(line: &mut Line, number: usize, disk: &Drive, parts: &Parts) {
+    let bootable = parts.load.takes_a_disk();
+    let file = escaped(&disk.path);
+    let mut drive = format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}");
+    if disk.read_only {
+        drive += ",readonly=on";
+    }
+    if let Some(rate) = parts.throttle {
+        drive += &format!(",throttling.bps-total={rate}");
+    }
+    line.option("-drive", drive);
+>>>>>>> f42a23b (qemu-tests: crashes, hangs and a STATE that is missing, slow or read-only)
     let mut device = format!("virtio-blk-pci,drive=disk{number}");
     if parts.load.takes_a_disk() {
         device += &format!(",bootindex={number}");
@@ -204,6 +229,13 @@ fn escaped(path: &Path) -> String {
 mod tests {
     use super::*;
 
+    fn disk(path: &str) -> Drive {
+        Drive {
+            path: path.into(),
+            read_only: false,
+        }
+    }
+
     fn parts() -> Parts {
         Parts {
             accelerator: "tcg",
@@ -213,7 +245,8 @@ mod tests {
                 variables: "/a,b".into(),
                 uki: None,
             },
-            disks: vec!["/d0".into(), "/d1".into()],
+            disks: ["/d0", "/d1"].map(disk).into(),
+            throttle: None,
             forwards: vec![(40000, 80)],
             console: "/console".into(),
             qmp: "/qmp".into(),

@@ -171,12 +171,47 @@ impl Disk {
     /// # Errors
     /// debugfs cannot be run. What it complains of is no error to it.
     pub fn debugfs(&self, request: &str) -> Result<String> {
-        let state = format!("{}?offset={}", self.path.display(), self.state()?.start);
+        let state = self.state_name()?;
         let output = command("debugfs")
             .args(["-w", "-R", request, &state])
             .output()
             .context("run debugfs")?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Leaves blocks in STATE's journal that belong to free space, as a power cut would.
+    ///
+    /// # Errors
+    /// debugfs cannot be run, or does not do it.
+    pub fn leave_in_journal(&self, blocks: u32) -> Result<()> {
+        const FREE: u32 = 300_000;
+        let content = self.path.with_extension("journal");
+        std::fs::write(&content, vec![0x5a; blocks as usize * 4096]).context("write blocks")?;
+        let to = FREE + blocks - 1;
+        let (state, content) = (self.state_name()?, content.to_string_lossy());
+        let requests = format!("jo -c\njw -b {FREE}-{to} {content}\njc\n");
+        let script = self.path.with_extension("requests");
+        std::fs::write(&script, requests).context("write requests")?;
+        let output = command("debugfs")
+            .args(["-w", "-f"])
+            .arg(&script)
+            .arg(state)
+            .output();
+        let output = output.context("run debugfs")?;
+        let about = self.debugfs("show_super_stats -h")?;
+        if !about.contains("needs_recovery") {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("leave blocks in the journal: {said}{about}");
+        }
+        Ok(())
+    }
+
+    fn state_name(&self) -> Result<String> {
+        Ok(format!(
+            "{}?offset={}",
+            self.path.display(),
+            self.state()?.start
+        ))
     }
 
     fn state(&self) -> Result<Partition> {

@@ -4,23 +4,17 @@
 
 use crate::agent::{Agent, DEFAULT_TIMEOUT};
 use crate::artefacts::Test;
-use crate::command::{Load, Parts, arguments};
+use crate::command::{Drive, Load, Parts};
 use crate::console::Console;
 use crate::disk::Disk;
 use crate::image::{Image, firmware};
 use crate::protocol::Output;
+use crate::qemu::{Qemu, Sockets};
 use crate::qmp::Qmp;
 use crate::{accel, web};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use std::fs::File;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// How long QEMU may take to come up, firmware and guest not counted.
-const COME_UP: Duration = Duration::from_secs(30);
+use std::time::Duration;
 
 /// Where the first instruction comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +29,8 @@ pub struct Machine<'a> {
     test: &'a Test,
     image: Image,
     start: Start,
-    disks: Vec<PathBuf>,
+    disks: Vec<Drive>,
+    throttle: Option<u64>,
     guest_ports: Vec<u16>,
     fixed_ports: Vec<(u16, u16)>,
     memory: u32,
@@ -53,6 +48,7 @@ impl<'a> Machine<'a> {
             image: image.clone(),
             start,
             disks: Vec::new(),
+            throttle: None,
             guest_ports: Vec::new(),
             fixed_ports: Vec::new(),
             memory: 512,
@@ -67,7 +63,27 @@ impl<'a> Machine<'a> {
     /// Plugs in a disk. The first one is the one that the firmware boots from.
     #[must_use]
     pub fn with_disk(mut self, disk: &Disk) -> Self {
-        self.disks.push(disk.path().to_owned());
+        self.disks.push(Drive {
+            path: disk.path().to_owned(),
+            read_only: false,
+        });
+        self
+    }
+
+    /// Plugs in a disk that refuses writes.
+    #[must_use]
+    pub fn with_read_only_disk(mut self, disk: &Disk) -> Self {
+        self.disks.push(Drive {
+            path: disk.path().to_owned(),
+            read_only: true,
+        });
+        self
+    }
+
+    /// Lets each disk move no more than so many bytes in a second.
+    #[must_use]
+    pub fn with_slow_disks(mut self, bytes: u64) -> Self {
+        self.throttle = Some(bytes);
         self
     }
 
@@ -149,6 +165,7 @@ impl<'a> Machine<'a> {
             memory: self.memory,
             load: self.load(number)?,
             disks: self.disks,
+            throttle: self.throttle,
             forwards: forwards.clone(),
             console: sockets.path("console"),
             qmp: sockets.path("qmp"),
@@ -326,113 +343,4 @@ impl Running {
             }
         }
     }
-}
-
-/// The process.
-struct Qemu {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Qemu {
-    fn spawn(parts: &Parts, log: &Path) -> Result<Self> {
-        let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
-        let child = dies_with_us("qemu-system-x86_64")
-            .args(arguments(parts))
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().context("clone the log")?)
-            .stderr(output)
-            .spawn()
-            .context("start qemu-system-x86_64 (package qemu-system-x86)")?;
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-        })
-    }
-
-    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        error.context(format!("QEMU said: {}", log.trim()))
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Qemu {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A command that the kernel kills when the thread that started it ends.
-pub(crate) fn dies_with_us(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]);
-    command
-}
-
-/// Sockets at which QEMU reports; in a short path, for a socket's name holds 107 bytes.
-struct Sockets {
-    folder: tempfile::TempDir,
-    listeners: Vec<(&'static str, UnixListener)>,
-}
-
-impl Sockets {
-    fn bind(agent: bool) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("skeg-").tempdir();
-        let folder = folder.context("create a folder for sockets")?;
-        let mut listeners = Vec::new();
-        for name in ["console", "qmp", "agent"] {
-            if name == "agent" && !agent {
-                continue;
-            }
-            let path = folder.path().join(name);
-            let listener =
-                UnixListener::bind(&path).with_context(|| format!("bind {}", path.display()))?;
-            listener
-                .set_nonblocking(true)
-                .context("make a socket non-blocking")?;
-            listeners.push((name, listener));
-        }
-        Ok(Self { folder, listeners })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Waits for QEMU's connection, or for QEMU's end.
-    fn accept(&self, name: &str, qemu: &mut Qemu) -> Result<UnixStream> {
-        let listener = self.listeners.iter().find(|(n, _)| *n == name);
-        let (_, listener) = listener.context("no such socket")?;
-        let deadline = Instant::now() + COME_UP;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false).context("set a socket up")?;
-                    return Ok(stream);
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(e).context("accept QEMU's connection"),
-            }
-            if let Ok(Some(status)) = qemu.child.try_wait() {
-                let log = std::fs::read_to_string(&qemu.log).unwrap_or_default();
-                bail!("QEMU ended at once ({status}): {}", log.trim());
-            }
-            if Instant::now() > deadline {
-                bail!("QEMU did not come up in {} s", COME_UP.as_secs());
-            }
-            wait_readable(listener);
-        }
-    }
-}
-
-fn wait_readable(listener: &UnixListener) {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let mut set = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    let _ = poll(&mut set, PollTimeout::from(100u8));
 }

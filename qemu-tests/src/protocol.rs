@@ -43,6 +43,20 @@ pub enum Call {
         /// Its new content.
         bytes: Bytes,
     },
+    /// Remove a file.
+    Remove {
+        /// The file.
+        path: String,
+    },
+    /// Overwrite bytes of a file that is there, e.g. of a process's memory.
+    Patch {
+        /// The file.
+        path: String,
+        /// Where.
+        at: u64,
+        /// Its new bytes there.
+        bytes: Bytes,
+    },
     /// Send a signal.
     Kill {
         /// The process.

@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Test programs of `qemu-tests/tests` by area.
 const MACHINES: [(&str, &[&str]); 2] = [
-    ("boot", &["boot", "budgets", "image", "state"]),
+    ("boot", &["boot", "budgets", "image", "state", "faults"]),
     (
         "engine",
         &["fixtures", "engine", "pull", "isolation", "limits"],

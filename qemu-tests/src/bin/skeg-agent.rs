@@ -5,7 +5,7 @@
 use qemu_tests::protocol::{Answer, Bytes, Call, Outcome, Output, PORT, Request, Stat};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -110,6 +110,11 @@ fn act(call: Call) -> io::Result<Outcome> {
         } => run(&argv, stdin, Duration::from_millis(timeout_ms)).map(Outcome::Ran),
         Call::Read { path } => fs::read(path).map(|bytes| Outcome::Content(Bytes(bytes))),
         Call::Write { path, bytes } => fs::write(path, bytes.0).map(|()| Outcome::Done),
+        Call::Remove { path } => fs::remove_file(path).map(|()| Outcome::Done),
+        Call::Patch { path, at, bytes } => {
+            let file = OpenOptions::new().write(true).open(path)?;
+            file.write_all_at(&bytes.0, at).map(|()| Outcome::Done)
+        }
         Call::Kill { pid, signal } => kill(pid, signal).map(|()| Outcome::Done),
         Call::KillAmid { pid, signal, pipes } => {
             kill_amid(pid, signal, &pipes).map(Outcome::Pending)
