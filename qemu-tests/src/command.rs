@@ -134,22 +134,13 @@ fn network(line: &mut Line, forwards: &[(u16, u16)]) {
     line.option("-device", "virtio-net-pci,netdev=net0,romfile=");
 }
 
-<<<<<<< HEAD
-fn drive(line: &mut Line, number: usize, disk: &Path, parts: &Parts) {
-    let mut file = escaped(disk);
-    if parts.counted {
-        // This host's disk has no say in what is counted: a flush answers at once.
-        file += ",cache=unsafe";
-    }
-    line.option(
-        "-drive",
-        format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}"),
-    );
-=======
 fn drive(line: &mut Line, number: usize, disk: &Drive, parts: &Parts) {
-    let bootable = parts.load.takes_a_disk();
     let file = escaped(&disk.path);
     let mut drive = format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}");
+    if parts.counted {
+        // This host's disk has no say in what is counted: a flush answers at once.
+        drive += ",cache=unsafe";
+    }
     if disk.read_only {
         drive += ",readonly=on";
     }
@@ -157,7 +148,6 @@ fn drive(line: &mut Line, number: usize, disk: &Drive, parts: &Parts) {
         drive += &format!(",throttling.bps-total={rate}");
     }
     line.option("-drive", drive);
->>>>>>> f42a23b (qemu-tests: crashes, hangs and a STATE that is missing, slow or read-only)
     let mut device = format!("virtio-blk-pci,drive=disk{number}");
     if parts.load.takes_a_disk() {
         device += &format!(",bootindex={number}");
