@@ -36,9 +36,9 @@ pub const SERVICES: &str = "/usr/lib/skeg/services";
 /// Their filters of system calls, `NAME.bpf` each: see [`crate::seccomp`].
 pub const FILTERS: &str = "/usr/lib/skeg/seccomp";
 /// Users of the image's services, in passwd(5) format; the config's `/etc/passwd` does not change them.
-pub const ACCOUNTS: &str = "/usr/share/skeg/etc/passwd";
+pub const ACCOUNTS: &str = "/usr/lib/skeg/passwd";
 /// Their groups, in group(5) format.
-pub const GROUPS: &str = "/usr/share/skeg/etc/group";
+pub const GROUPS: &str = "/usr/lib/skeg/group";
 /// Kernel modules to load at boot: paths below `/usr/lib/modules`, one a line, each after its needs.
 pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
 /// Modules that are loaded only where the machine has nothing better: no hardware watchdog.

@@ -3,6 +3,7 @@
 //! Never needs a privilege, never mounts, and never lets the host's paths, users or clock into an
 //! output: the same recipe, binaries and source date give the same bytes.
 
+pub mod accounts;
 pub mod assemble;
 pub mod cli;
 pub mod crates;
@@ -17,6 +18,7 @@ pub mod publish;
 pub mod recipe;
 pub mod reproduce;
 pub mod sbom;
+pub mod seccomp;
 pub mod tree;
 pub mod uki;
 

@@ -157,7 +157,7 @@ fn finish(mut command: Command) -> Result<()> {
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
-    for name in ["recipe.toml", "debian.lock"] {
+    for name in ["recipe.toml", "debian.lock", "accounts"] {
         fs::copy(from.join(name), to.join(name)).with_context(|| format!("copy {name}"))?;
     }
     for name in ["etc", "services"] {

@@ -26,8 +26,14 @@ impl Bench {
         let lock = fs::read_to_string(ours.join("debian.lock")).unwrap();
         bench.put("recipe/debian.lock", lock.as_bytes());
         bench.put("recipe/etc/hosts", b"127.0.0.1 localhost\n");
-        bench.put("recipe/services/engine.service", b"[Service]\n");
-        bench.put("recipe/services/agent.service", b"[Service]\n");
+        bench.put("recipe/accounts", b"u skeg-net 64901\n");
+        let service =
+            b"[Service]\nExecStart=/usr/bin/skeg\nSystemCallFilter=@program\nUser=skeg-net\n";
+        bench.put("recipe/services/engine.service", service);
+        bench.put(
+            "recipe/services/agent.service",
+            b"[Service]\nExecStart=/agent\n",
+        );
         let package = |role: &str| {
             let table = lock.split(&format!("[package.{role}]")).nth(1).unwrap();
             let hash = table.split("sha256 = \"").nth(1).unwrap();

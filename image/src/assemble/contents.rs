@@ -10,10 +10,12 @@ use std::path::Path;
 use formats::paths;
 
 use super::{AssembleError, Inputs};
+use crate::accounts::{self, Accounts};
 use crate::debian::cache::Package;
 use crate::modules::{Kernel, Module, signature};
 use crate::osrelease::OsRelease;
 use crate::recipe::{File, Recipe, Resolved, Signatures};
+use crate::seccomp;
 use crate::tree::{Content, Tree, TreeError};
 
 /// A build under way.
@@ -127,6 +129,15 @@ impl Work<'_> {
     /// The image's part of /etc: the files beside the recipe, and Debian's root certificates.
     fn etc(&mut self, tree: &mut Tree) -> Result<(), AssembleError> {
         put_folder(tree, &self.inputs.folder.join("etc"), paths::IMAGE_ETC)?;
+        let accounts = self.accounts()?;
+        for (own, name, text) in [
+            (paths::ACCOUNTS, "passwd", accounts.passwd),
+            (paths::GROUPS, "group", accounts.group),
+        ] {
+            let in_etc = format!("{}/{name}", paths::IMAGE_ETC);
+            tree.file(&in_etc, 0o644, text.clone().into_bytes())?;
+            tree.file(own, 0o644, text.into_bytes())?;
+        }
         let package = self.package("certificates")?.folder;
         let folder = package.join("usr/share/ca-certificates/mozilla");
         let mut bundle = Vec::new();
@@ -148,11 +159,37 @@ impl Work<'_> {
         let folder = self.inputs.folder.join("services");
         for file in names(&folder)? {
             if file.strip_suffix(".service").is_some_and(&wanted) {
-                let path = format!("{}/{file}", paths::SERVICES);
-                tree.file(&path, 0o644, read(&folder.join(&file))?)?;
+                self.service(tree, &file, read(&folder.join(&file))?)?;
             }
         }
         Ok(())
+    }
+
+    /// A service file and its filter; what PID 1 would refuse at the boot is refused here.
+    fn service(&self, tree: &mut Tree, file: &str, bytes: Vec<u8>) -> Result<(), AssembleError> {
+        let service = formats::service::parse(file, &String::from_utf8_lossy(&bytes))?;
+        let accounts = self.accounts()?;
+        let user = service.user.as_deref();
+        let group = service.group.as_deref();
+        let no_user = user.filter(|name| formats::accounts::user(&accounts.passwd, name).is_none());
+        let no_group =
+            group.filter(|name| formats::accounts::group(&accounts.group, name).is_none());
+        if let Some(account) = no_user.or(no_group) {
+            return Err(AssembleError::NoAccount {
+                service: file.to_owned(),
+                account: account.to_owned(),
+            });
+        }
+        if let Some(filter) = seccomp::compile(&service)? {
+            let path = format!("{}/{}.bpf", paths::FILTERS, service.name);
+            tree.file(&path, 0o644, filter)?;
+        }
+        Ok(tree.file(&format!("{}/{file}", paths::SERVICES), 0o644, bytes)?)
+    }
+
+    fn accounts(&self) -> Result<Accounts, AssembleError> {
+        let text = read(&self.inputs.folder.join("accounts"))?;
+        Ok(accounts::parse(&String::from_utf8_lossy(&text))?)
     }
 
     fn put_module(&self, tree: &mut Tree, module: &Module) -> Result<(), TreeError> {

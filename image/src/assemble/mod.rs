@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use contents::{Work, read};
 
+use crate::accounts::AccountError;
 use crate::debian::cache::{Cache, CacheError, Package};
 use crate::modules::{Kernel, ModuleError};
 use crate::osrelease::{OsRelease, Version};
 use crate::recipe::{Recipe, RecipeError};
+use crate::seccomp::SeccompError;
 use crate::tree::cpio::{self, CpioError};
 use crate::tree::{Tree, TreeError};
 use crate::uki::{self, UkiError};
@@ -26,6 +28,23 @@ pub const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 /// Why an image cannot be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
+    /// The table of users.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    /// A service file.
+    #[error("services/{0}")]
+    Service(#[from] formats::service::ServiceError),
+    /// A service's filter.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
+    /// A service whose user is nowhere.
+    #[error("services/{service}: User= or Group={account}: not in the table of accounts")]
+    NoAccount {
+        /// The file.
+        service: String,
+        /// The name.
+        account: String,
+    },
     /// The recipe.
     #[error("recipe: {0}")]
     Recipe(#[from] RecipeError),
@@ -62,7 +81,7 @@ pub enum AssembleError {
 /// What comes from outside the recipe.
 #[derive(Debug)]
 pub struct Inputs<'a> {
-    /// The folder of the recipe, with `etc/` and `services/`.
+    /// The folder of the recipe, with `etc/`, `services/` and `accounts`.
     pub folder: &'a Path,
     /// Binaries by the names that the recipe uses.
     pub binaries: BTreeMap<&'a str, PathBuf>,

@@ -112,7 +112,8 @@ fn confine(prepared: &Prepared) -> Result<(), u8> {
         }
         // The folder that it stands in is the host's still.
         // SAFETY: a constant C string.
-        held(unsafe { libc::chdir(c"/".as_ptr()) } == 0, 5)?;
+        let done = unsafe { libc::chdir(c"/".as_ptr()) };
+        held(done == 0, 5)?;
     }
     held(prepared.bounding.is_none_or(drop_capabilities), 6)?;
     held(
@@ -124,8 +125,8 @@ fn confine(prepared: &Prepared) -> Result<(), u8> {
     }
     if prepared.no_new_privileges {
         // SAFETY: this prctl takes only numbers.
-        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        held(result == 0, 9)?;
+        let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        held(done == 0, 9)?;
     }
     held(prepared.filter.is_empty() || load(&prepared.filter), 10)
 }
