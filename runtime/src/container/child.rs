@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
+use sys::clone3::Cloned;
 
 mod wait;
 
@@ -15,6 +16,7 @@ use super::namespaces::Namespace;
 use super::operation::Operation;
 use super::terminal::{self, Terminal};
 use super::{masks, mounts, namespaces, process, rootfs, seccomp, user};
+use crate::zygote::wire;
 pub(crate) use wait::Start;
 use wait::{accept, go, told};
 
@@ -50,9 +52,12 @@ pub(crate) struct Child {
     pub trees: Vec<Option<OwnedFd>>,
     /// How many descriptors after the standard ones stay open over the exec.
     pub kept: u32,
-    /// The container to which an exec'ed process belongs: its cgroup namespace is joined here, in
-    /// its cgroup, since a delegated one (`nsdelegate`) cannot be entered from within.
-    pub container: Option<OwnedFd>,
+    /// The container to which an exec'ed process belongs, and what of it is joined: here, in its cgroup,
+    /// since a delegated cgroup namespace (`nsdelegate`) cannot be entered from outside. Its pid namespace
+    /// is for the next child only.
+    pub container: Option<(OwnedFd, Vec<Namespace>)>,
+    /// Where the process is handed over that goes on after [`Operation::Descend`].
+    pub descent: Option<OwnedFd>,
     /// Where the terminal's master goes.
     pub console: Option<OwnedFd>,
     /// The program's environment, to which `HOME` is added when it is missing.
@@ -67,6 +72,7 @@ struct State {
     procfs: Option<OwnedFd>,
     terminal: Option<Terminal>,
     listener: Option<OwnedFd>,
+    has_terminal: bool,
     program: String,
     /// The container's state as hooks get it.
     hook_state: String,
@@ -108,15 +114,16 @@ pub(crate) fn report(status: &OwnedFd, report: &Report) {
 
 fn prepare(child: &mut Child) -> Result<(), Failure> {
     sys::child::default_signals();
-    if let Some(container) = child.container.take() {
-        namespaces::join_process(container.as_fd(), &[Namespace::Cgroup])?;
+    if let Some((container, joined)) = child.container.take() {
+        namespaces::join_process(container.as_fd(), &joined)?;
     }
     // What the parent had open is closed now, not at the exec: a lock or a pipe's end that is held by
     // a process that waits would make others wait, too.
     let mut own: Vec<BorrowedFd<'_>> = vec![child.status.as_fd()];
     own.extend(child.stdio.iter().map(AsFd::as_fd));
     own.extend(child.trees.iter().flatten().map(AsFd::as_fd));
-    own.extend(child.go.iter().chain(&child.console).map(AsFd::as_fd));
+    let ends = child.go.iter().chain(&child.console).chain(&child.descent);
+    own.extend(ends.map(AsFd::as_fd));
     own.extend(child.start.iter().map(Start::descriptor));
     sys::child::close_all_but(3 + child.kept, &own).doing("close_range", "")?;
     sys::child::close_on_exec_from(3 + child.kept).doing("close_range", "")?;
@@ -327,6 +334,7 @@ impl State {
                 Ok(())
             }
             Operation::AwaitStart => self.await_start(child),
+            Operation::Descend => self.descend(child),
             Operation::Seccomp {
                 filter,
                 flags,
@@ -352,9 +360,13 @@ impl State {
         if fresh {
             terminal::mount_console(root, &terminal)?;
         }
-        terminal::take(&terminal)?;
+        terminal::become_streams(&terminal)?;
+        if child.descent.is_none() {
+            terminal::control()?;
+        }
+        self.has_terminal = true;
         if let Some(console) = child.console.take() {
-            crate::zygote::wire::send(console.as_fd(), b"console", &[terminal.master.as_fd()])
+            wire::send(console.as_fd(), b"console", &[terminal.master.as_fd()])
                 .doing("sendmsg", "console")?;
         }
         self.terminal = Some(terminal);
@@ -413,6 +425,30 @@ impl State {
             },
         }
         Ok(())
+    }
+
+    /// What led out of the container is closed before anybody in there can see this process.
+    fn descend(&mut self, child: &mut Child) -> Result<(), Failure> {
+        self.root = None;
+        self.procfs = None;
+        self.terminal = None;
+        let Some(descent) = child.descent.take() else {
+            return Ok(());
+        };
+        match sys::clone3::sibling().doing("clone", "")? {
+            Cloned::Parent { pid, pidfd } => {
+                let sent = wire::send(descent.as_fd(), &pid.to_ne_bytes(), &[pidfd.as_fd()]);
+                sys::child::exit_now(sent.is_err().into())
+            }
+            Cloned::Child => {
+                drop(descent);
+                rustix::process::setsid().map(drop).doing("setsid", "")?;
+                if self.has_terminal {
+                    terminal::control()?;
+                }
+                Ok(())
+            }
+        }
     }
 
     fn execve(&mut self, args: &[String], child: &Child) -> Result<(), Failure> {

@@ -150,6 +150,8 @@ pub enum Operation {
     FindProgram { name: String },
     /// Reports `ready`, and waits for the byte on the start pipe.
     AwaitStart,
+    /// Go on as another process, in the container's pid namespace: it sees this one from here on.
+    Descend,
     /// seccomp(2) with a compiled filter, in hexadecimal.
     /// With `listener`, its notifications are the parent's.
     Seccomp {
@@ -258,6 +260,7 @@ impl fmt::Display for Operation {
             Self::Chdir { path } => write!(f, "chdir {path}"),
             Self::FindProgram { name } => write!(f, "find {name}"),
             Self::AwaitStart => f.write_str("await start"),
+            Self::Descend => f.write_str("descend"),
             Self::Seccomp { filter, .. } => {
                 write!(f, "seccomp {} instructions", filter.len() / 16)
             }

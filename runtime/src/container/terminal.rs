@@ -60,12 +60,18 @@ pub(crate) fn mount_console(root: BorrowedFd<'_>, terminal: &Terminal) -> Result
     mounts::attach(mount.as_fd(), target.as_fd(), path)
 }
 
-/// Makes the slave the standard streams and the controlling terminal of this session.
-pub(crate) fn take(terminal: &Terminal) -> Result<(), Failure> {
+/// Makes the slave the standard streams.
+pub(crate) fn become_streams(terminal: &Terminal) -> Result<(), Failure> {
     for standard in 0..3 {
         sys::child::as_standard(terminal.slave.as_fd(), standard).doing("dup2", "terminal")?;
     }
-    sys::child::set_controlling_terminal(terminal.slave.as_fd()).doing("ioctl tiocsctty", "")
+    Ok(())
+}
+
+/// Makes standard input the controlling terminal of this session.
+pub(crate) fn control() -> Result<(), Failure> {
+    let stdin = std::io::stdin();
+    sys::child::set_controlling_terminal(stdin.as_fd()).doing("ioctl tiocsctty", "")
 }
 
 /// Gives the terminal to the user of the process.

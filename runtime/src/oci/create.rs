@@ -227,6 +227,7 @@ fn launch(
         trees: prepare::trees(&plan)?,
         kept: kept(options),
         container: None,
+        descent: None,
         console,
         env: environment(&plan),
     };

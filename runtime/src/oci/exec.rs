@@ -18,6 +18,7 @@ use super::{bundle, prepare, relay, sealed};
 use crate::container::capabilities::Set;
 use crate::container::cgroup::Cgroup;
 use crate::container::child::{Child, Report};
+use crate::container::namespaces::Namespace;
 use crate::container::plan::Plan;
 
 pub(super) fn exec(global: &Global, options: &Exec, log: &Log) -> Result<u8, Error> {
@@ -82,9 +83,7 @@ fn start(
     };
     let (status, report) = pipe()?;
     let (go, said) = pipe()?;
-    let own_cgroup = plan
-        .namespaces
-        .contains(&crate::container::namespaces::Namespace::Cgroup);
+    let own_cgroup = plan.namespaces.contains(&Namespace::Cgroup);
     let joined = own_cgroup.then(|| container.try_clone()).transpose();
     let child = || -> Result<Child, Error> {
         Ok(Child {
@@ -94,7 +93,10 @@ fn start(
             go: Some(go),
             trees: Vec::new(),
             kept: options.preserve_fds,
-            container: joined.map_err(|error| Error::io("dup", error))?,
+            container: joined
+                .map_err(|error| Error::io("dup", error))?
+                .map(|container| (container, vec![Namespace::Cgroup])),
+            descent: None,
             console,
             env: plan.env.clone(),
         })

@@ -179,6 +179,8 @@ pub(crate) enum Role {
     Cgroup,
     /// The pidfd of the container to join.
     Container,
+    /// Within the zygote only: where an exec'ed process is handed over.
+    Descent,
     /// Where the end of an exec'ed process is reported.
     Exit,
 }

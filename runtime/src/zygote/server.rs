@@ -15,6 +15,7 @@ use sys::clone3::{Cloned, clone3};
 use super::{Answer, MAGIC, Request, RequestKind, Role, session, wire};
 use crate::container::child::{self, Child, Start};
 use crate::container::failure::{Doing, Failure};
+use crate::container::plan::Plan;
 use crate::supervisor::Supervisor;
 
 /// `CLONE_PARENT` (clone(2)).
@@ -117,7 +118,7 @@ impl Descriptors {
     }
 
     /// Takes what a child needs, all of it numbered past the standard streams.
-    pub(super) fn into_child(mut self, env: &[String]) -> Result<Child, Failure> {
+    pub(super) fn into_child(mut self, plan: &Plan) -> Result<Child, Failure> {
         let mut stdio = Vec::new();
         while let Some(stream) = self.take(Role::Stdio) {
             // dup2 of one must not close the next.
@@ -134,8 +135,11 @@ impl Descriptors {
             trees: Vec::new(),
             kept: 0,
             console: self.take(Role::Console),
-            container: self.take(Role::Container),
-            env: env.to_vec(),
+            container: self
+                .take(Role::Container)
+                .map(|container| (container, plan.namespaces.clone())),
+            descent: self.take(Role::Descent),
+            env: plan.env.clone(),
         })
     }
 }
@@ -180,8 +184,8 @@ fn create(
 }
 
 /// The cloned process: executes the plan, never returns.
-pub(super) fn become_child(plan: &crate::container::plan::Plan, fds: Descriptors) -> ! {
-    match fds.into_child(&plan.env) {
+pub(super) fn become_child(plan: &Plan, fds: Descriptors) -> ! {
+    match fds.into_child(plan) {
         Ok(child) => child::run(&plan.operations, child),
         Err(_) => sys::child::exit_now(127),
     }

@@ -1,18 +1,20 @@
 //! The zygote's side of an exec: a helper joins the container and starts the process, and tells its end.
 //!
-//! The helper never runs a program itself, and stays out of the container's cgroup and pid namespace.
+//! The helper never runs a program itself, and stays out of the container's cgroup and pid namespace. Its
+//! first child joins the container but for its pid namespace, and gives up its rights; only then it clones
+//! the one that is seen in there, which has none.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use sys::clone3::{Cloned, clone3};
 
 use super::server::{Descriptors, answer, become_child};
-use super::{Answer, ExecStatus, Request, Role};
+use super::{Answer, ExecStatus, Request, Role, wire};
 use crate::container::child::{Report, report};
 use crate::container::failure::Failure;
-use crate::container::namespaces::{self, Namespace};
 
 /// Forks the helper, which answers on the connection.
 pub(super) fn exec(
@@ -36,38 +38,47 @@ pub(super) fn exec(
 }
 
 fn help(connection: OwnedFd, request: &Request, mut fds: Descriptors) -> io::Result<()> {
-    // Its child is to be waited for, unlike the zygote's.
+    // Its children are to be waited for, unlike the zygote's.
     sys::child::default_signals();
     let (cgroup, exit) = (fds.take(Role::Cgroup), fds.take(Role::Exit));
     let refuse = |failure| answer(&connection, &Answer::Failed(failure), None);
-    let Some(container) = fds.take(Role::Container) else {
-        return refuse(Failure::refused("request", "", "no container to join"));
-    };
-    let (cgroup_namespace, others): (Vec<_>, Vec<_>) = request
-        .plan
-        .namespaces
-        .iter()
-        .partition(|namespace| **namespace == Namespace::Cgroup);
-    if let Err(failure) = namespaces::join_process(container.as_fd(), &others) {
-        return refuse(failure);
-    }
-    if !cgroup_namespace.is_empty() {
-        fds.put(Role::Container, container);
-    }
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    fds.put(Role::Descent, theirs);
     match clone3(0, cgroup.as_ref().map(AsFd::as_fd)) {
         Ok(Cloned::Child) => {
-            drop((cgroup, exit, connection));
+            drop((cgroup, exit, connection, ours));
             become_child(&request.plan, fds)
         }
         Ok(Cloned::Parent { pid, pidfd }) => {
             // The status pipe has to end with the exec: only the child may hold it.
             drop((fds, cgroup));
+            // One that has not come so far tells why on the status pipe.
+            let (pid, pidfd) = match descended(&ours) {
+                Some(last) => {
+                    // Else it would count among the container's processes until the end of this one.
+                    waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
+                    last
+                }
+                None => (pid, pidfd),
+            };
             answer(&connection, &Answer::Cloned { pid }, Some(&pidfd))?;
-            drop(connection);
+            drop((connection, ours));
             tell_end(&pidfd, exit)
         }
         Err(error) => refuse(Failure::kernel("clone3", "", error)),
     }
+}
+
+/// The process that goes on in the container's pid namespace, a child of this one too.
+fn descended(socket: &OwnedFd) -> Option<(u32, OwnedFd)> {
+    let (bytes, mut fds) = wire::receive(socket.as_fd()).ok()?;
+    let pid = u32::from_ne_bytes(bytes.try_into().ok()?);
+    Some((pid, fds.pop()?))
 }
 
 fn tell_end(pidfd: &OwnedFd, exit: Option<OwnedFd>) -> io::Result<()> {

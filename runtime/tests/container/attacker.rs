@@ -21,6 +21,7 @@ pub fn attack(kind: &str) -> ExitCode {
         "abstract" => abstract_socket(),
         "descriptors" => descriptors(),
         "exe" => exe(),
+        "watch" => watch(),
         other => format!("no attack {other}"),
     };
     println!("{said}");
@@ -83,6 +84,36 @@ fn descriptors() -> String {
         }
     }
     said
+}
+
+/// Looks at every process that comes by until `/stop` is there: how many, and what those had that have more
+/// rights than this one.
+fn watch() -> String {
+    let rights = |pid: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("CapPrm:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let own = rights("self").unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut stronger = std::collections::BTreeSet::new();
+    File::create("/watching").unwrap();
+    while !std::path::Path::new("/stop").exists() {
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().into_string() else {
+                continue;
+            };
+            let Some(has) = pid.parse::<u32>().ok().and_then(|_| rights(&pid)) else {
+                continue;
+            };
+            if has & !own != 0 {
+                stronger.insert(format!("{pid}: {has:x}"));
+            }
+            seen.insert(pid);
+        }
+    }
+    let some = if seen.len() > 1 { "some" } else { "none" };
+    format!("seen: {some}; stronger: {stronger:?}")
 }
 
 /// The runtime's program, opened for writing through the process that is it.

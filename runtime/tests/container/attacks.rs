@@ -32,6 +32,7 @@ cases![
     the_number_that_means_unchanged_is_no_user,
     a_volume_s_target_that_is_swapped_never_leads_out,
     an_exec_into_a_hostile_container_does_not_hang,
+    an_exec_session_is_seen_in_the_container_only_without_rights,
     a_container_that_waits_holds_up_no_other,
     a_zygote_that_dies_takes_no_container_with_it,
     a_cgroup_that_a_dead_engine_left_is_no_obstacle,
@@ -241,6 +242,36 @@ async fn a_volume_s_target_that_is_swapped_never_leads_out(host: Host) {
 }
 
 /// A running container, and a request to run `true` in it with its output.
+/// A container that may trace its processes must not find one of the host's rights among them.
+async fn an_exec_session_is_seen_in_the_container_only_without_rights(host: Host) {
+    let mut options = attacker("watch");
+    options.cap_add = vec!["SYS_PTRACE".into()];
+    let root = host.root();
+    let (request, out, _err) = host.request(&options, Rootfs::Directory(root.clone()));
+    let spec = request.spec.clone();
+    let created = host.client.create(request).await.unwrap();
+    let pidfd = created.pidfd.try_clone().unwrap();
+    created.start().await.unwrap();
+    while !root.join("watching").exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..40 {
+        let (other, ..) = host.request(&shell("true"), Rootfs::Directory("/".into()));
+        let request = ExecRequest {
+            id: "test".into(),
+            pidfd: pidfd.try_clone().unwrap(),
+            spec: spec.clone(),
+            process: other.spec.process().clone().unwrap(),
+            cgroup: None,
+            stdio: other.stdio,
+        };
+        host.client.exec(request).await.unwrap().wait().await;
+    }
+    std::fs::write(root.join("stop"), "").unwrap();
+    let said = harness::read(out);
+    assert_eq!(said, "seen: some; stronger: {}\n");
+}
+
 async fn running(host: &Host, options: Options) -> (ExecRequest, std::os::fd::OwnedFd) {
     let root = host.root();
     let (request, ..) = host.request(&options, Rootfs::Directory(root));

@@ -54,10 +54,14 @@ impl Plan {
             path: absolute(process.cwd(), "process.cwd")?,
         });
         self.push(Operation::FindProgram { name });
-        if let Some(hooks) = start_hooks {
-            self.push(Operation::AwaitStart);
-            if !hooks.is_empty() {
-                self.push(Operation::Hooks { hooks });
+        // Both without rights: whoever is in the container gains nothing by this process.
+        match start_hooks {
+            None => self.push(Operation::Descend),
+            Some(hooks) => {
+                self.push(Operation::AwaitStart);
+                if !hooks.is_empty() {
+                    self.push(Operation::Hooks { hooks });
+                }
             }
         }
         self.operations.extend(late.map(load));
