@@ -10,7 +10,7 @@ Usage: cargo xtask COMMAND
 
   run [--check]    install what is needed, build, boot in QEMU, run a web server in a container,
                    show its page and stay at the console; --check ends once the page was served
-  test [AREA…]     all tests, or those of the areas: host, boot, engine
+  test [AREA…]     all tests, or those of the areas: host, boot, engine, updates
   image            build the images of both profiles into target/image/
   soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, writers, exits, lease
   bench NAME [--quick]
@@ -20,7 +20,7 @@ Usage: cargo xtask COMMAND
   help             this text";
 
 /// The areas of `test`, in the order in which they run.
-pub const AREAS: [&str; 3] = ["host", "boot", "engine"];
+pub const AREAS: [&str; 4] = ["host", "boot", "engine", "updates"];
 
 /// What `bench` measures.
 pub const BENCHES: [&str; 1] = ["boot"];
@@ -161,7 +161,7 @@ mod tests {
         let cases = [
             ("rnu", "run, test"),
             ("run --chekc", "--check"),
-            ("test flete", "host, boot, engine"),
+            ("test flete", "host, boot, engine, updates"),
             ("image x", "`x`"),
             ("soak --fast", "--fast"),
             ("bench", "boot"),

@@ -8,12 +8,13 @@ use crate::{Outcome, build, place, progress, run};
 use std::process::Command;
 
 /// Test programs of `qemu-tests/tests` by area.
-const MACHINES: [(&str, &[&str]); 2] = [
+const MACHINES: [(&str, &[&str]); 3] = [
     ("boot", &["boot", "budgets", "image", "state", "faults"]),
     (
         "engine",
         &["fixtures", "engine", "pull", "isolation", "limits"],
     ),
+    ("updates", &["updates"]),
 ];
 
 /// Runs these areas.
@@ -23,7 +24,7 @@ pub fn run(areas: &[String]) -> Outcome<()> {
     if wanted("host") {
         host(&mut tally)?;
     }
-    if wanted("boot") || wanted("engine") {
+    if MACHINES.iter().any(|(area, _)| wanted(area)) {
         run::prepare(&["vm", "test"])?;
     }
     for (area, programs) in MACHINES {
