@@ -19,6 +19,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["write", rate, stop, tally] => write(rate, stop, tally),
+        ["exit", folder] => match qemu_tests::exits::once(folder.as_ref()) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
+        ["drive", container, folder, count] => drive(container, folder, count),
         ["read-back", container] => read_back(container),
         _ => serve(),
     };
@@ -34,6 +39,11 @@ fn main() -> ExitCode {
 fn write(rate: &str, stop: &str, tally: &str) -> io::Result<()> {
     let rate = rate.parse().map_err(io::Error::other)?;
     qemu_tests::writer::write(rate, stop.as_ref(), tally.as_ref())
+}
+
+fn drive(container: &str, folder: &str, count: &str) -> io::Result<()> {
+    let count = count.parse().map_err(io::Error::other)?;
+    qemu_tests::exits::drive(container, folder.as_ref(), count)
 }
 
 fn read_back(container: &str) -> io::Result<()> {

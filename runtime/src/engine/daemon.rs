@@ -23,7 +23,7 @@ use super::puller::Puller;
 use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
-use super::{Engine, clock, health, http, shutdown};
+use super::{Engine, clock, health, http, launch, shutdown};
 use crate::beat::Beat;
 use crate::image::Store;
 use crate::network::Networks;
@@ -276,6 +276,10 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
     restore_networks(engine, &containers).await;
     let mut starts = Vec::new();
     for (config, state, adopted) in containers {
+        if adopted.is_none() {
+            // The engine before this one may have died between the release and the cleaning up.
+            launch::sweep(engine, &config).await;
+        }
         let (state, start) = after_start(&config, state, adopted.is_some(), boot);
         let image = engine.store.find(&config.image_id);
         let signal = image.as_ref().and_then(image_signal);

@@ -237,7 +237,7 @@ async fn prepare(
 }
 
 /// What a run of an engine before this one may have left: its cgroup is in the way of a new one.
-async fn sweep(engine: &Engine, config: &Config) {
+pub async fn sweep(engine: &Engine, config: &Config) {
     if let Some(path) = engine.cgroup_of(&config.id)
         && let Ok(left) = crate::container::cgroup::Cgroup::open(&path)
         && let Err(e) = left.remove().await
