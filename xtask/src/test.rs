@@ -12,7 +12,16 @@ const MACHINES: [(&str, &[&str]); 3] = [
     ("boot", &["boot", "budgets", "image", "state", "faults"]),
     (
         "engine",
-        &["fixtures", "engine", "pull", "isolation", "limits"],
+        &[
+            "fixtures",
+            "engine",
+            "pull",
+            "isolation",
+            "limits",
+            "handover",
+            "exits",
+            "crash_points",
+        ],
     ),
     ("updates", &["updates"]),
 ];
