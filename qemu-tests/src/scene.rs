@@ -29,7 +29,15 @@ pub struct Host {
 /// # Errors
 /// A part is missing or the engine does not come up.
 pub fn host(test: &Test, config: Config) -> Result<Host> {
-    let image = Image::built("test")?;
+    host_of("test", test, config)
+}
+
+/// The same from another image with the test channel: `crash` is `test` with crash points.
+///
+/// # Errors
+/// As [`host`].
+pub fn host_of(image: &str, test: &Test, config: Config) -> Result<Host> {
+    let image = Image::built(image)?;
     let registry = Registry::shared()?;
     let disk = Disk::fresh(test, &image, &config.registry(registry.port()))?;
     let machine = test.boot(&image).with_disk(&disk).forward(8080).start()?;

@@ -8,7 +8,7 @@ use qemu_tests::Running;
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
 use qemu_tests::fixtures::tools;
-use qemu_tests::scene::{eventually, host, pushed};
+use qemu_tests::scene::{eventually, host_of, pushed};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
@@ -33,7 +33,7 @@ const POINTS: [&str; 12] = [
 fn an_engine_that_dies_at_any_step_starts_nothing_twice_and_loses_no_exit_code() -> Result<()> {
     let test = Test::named("crash-points")?;
     let tools = pushed(tools::image(), "tools")?;
-    let host = host(&test, Config::new())?;
+    let host = host_of("crash", &test, Config::new())?;
     let machine = &host.machine;
     machine.skeg(&["pull", &tools])?;
     for point in POINTS {

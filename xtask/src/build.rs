@@ -102,26 +102,29 @@ pub fn images(profiles: &[&str]) -> Outcome<()> {
     let mut fetch = Command::new(place::host_program("image"));
     fetch.arg("fetch").current_dir(place::workspace());
     progress::quietly("fetch kernel, loader and firmware (pinned)", &mut fetch)?;
+    let skeg = place::guest_program(place::release(), "skeg");
     for profile in profiles {
         progress::quietly(
             &format!("build the image, profile {profile}"),
-            &mut image_command(profile),
+            &mut image_command(profile, profile, &skeg),
         )?;
+    }
+    if profiles.contains(&"test") {
+        let what = "build the image, profile test with crash points";
+        progress::quietly(what, &mut image_command("test", "crash", &crashing_skeg()))?;
     }
     Ok(())
 }
 
-fn image_command(profile: &str) -> Command {
-    let skeg = match profile {
-        "test" => crashing_skeg(),
-        _ => place::guest_program(place::release(), "skeg"),
-    };
+/// An image of a profile, in a folder of its own name: what is tested is what ships, so the crash points
+/// are in an image of their own.
+fn image_command(profile: &str, folder: &str, skeg: &Path) -> Command {
     let mut command = Command::new(place::host_program("image"));
     command
         .current_dir(place::workspace())
         .args(["build", "--profile", profile])
         .arg("--out")
-        .arg(place::image(profile))
+        .arg(place::image(folder))
         .arg("--init")
         .arg(place::guest_program(place::tiny(), "skeg-init"))
         .arg("--skeg")
