@@ -75,7 +75,7 @@ impl Image {
     /// Whether the test channel is in it.
     #[must_use]
     pub fn has_agent(&self) -> bool {
-        self.profile == "test"
+        ["test", "crash"].contains(&self.profile.as_str())
     }
 }
 
