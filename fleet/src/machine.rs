@@ -42,11 +42,3 @@ pub struct Machine {
     /// What was asked of it.
     pub duty: Duty,
 }
-
-impl Machine {
-    /// Whether it is there and takes units.
-    #[must_use]
-    pub fn takes_units(&self) -> bool {
-        self.presence == Presence::Live && self.duty == Duty::Serves
-    }
-}

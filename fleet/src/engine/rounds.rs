@@ -54,7 +54,8 @@ pub fn world(mirror: &Mirror, brake: &Brake, patience: Patience, now: Duration) 
 
 fn machine(mirror: &Mirror, brake: &Brake, id: &MachineId, now: Duration) -> Machine {
     let record = mirror.machines.get(id).cloned().unwrap_or_default();
-    let lost = || Presence::Lost(brake.since(id, now).unwrap_or_default());
+    // Lost before this engine led, with nothing placed: a leader before it gave the machine up.
+    let lost = || Presence::Lost(brake.since(id, now).unwrap_or(Duration::MAX));
     let live = mirror.alive.contains(id);
     Machine {
         id: id.clone(),
@@ -216,3 +217,6 @@ fn arrival(mirror: &Mirror, world: &World, name: &UnitName, id: &MachineId) -> O
     };
     Some((when, put(key, &value)))
 }
+
+#[cfg(test)]
+mod tests;

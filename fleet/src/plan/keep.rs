@@ -79,7 +79,7 @@ fn leaves<'w>(
     if world.given_up(id, unit) {
         return Some(Removal::Lost);
     }
-    if !room.machine.takes_units() && room.machine.duty == Duty::Drains {
+    if room.machine.duty == Duty::Drains {
         return Some(Removal::Drained);
     }
     let question = Question {
