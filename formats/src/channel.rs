@@ -97,29 +97,22 @@ impl Document for Channel {
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        let field = |field, message: &str| {
-            Err(FormatError::Field {
-                kind: Self::KIND,
-                field,
-                message: message.to_owned(),
-            })
-        };
         if self.document != Self::KIND {
-            return field("document", Self::KIND);
+            return Self::wrong("document", Self::KIND);
         }
         if self.expires <= self.created {
-            return field("expires", "expected a time after `created`");
+            return Self::wrong("expires", "expected a time after `created`");
         }
         let curve = &self.rollout.curve;
         let rises = |pair: &[(u64, u32)]| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1;
         if curve.len() > MAX_POINTS || !curve.windows(2).all(rises) {
-            return field(
+            return Self::wrong(
                 "curve",
                 "expected at most 64 points whose times and shares rise",
             );
         }
         if curve.last().is_some_and(|(_, share)| *share > WHOLE) {
-            return field("curve", "expected shares of at most 1000000");
+            return Self::wrong("curve", "expected shares of at most 1000000");
         }
         Ok(())
     }

@@ -87,35 +87,28 @@ impl Document for Manifest {
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        let field = |field, message: &str| {
-            Err(FormatError::Field {
-                kind: Self::KIND,
-                field,
-                message: message.to_owned(),
-            })
-        };
         if self.document != Self::KIND {
-            return field("document", Self::KIND);
+            return Self::wrong("document", Self::KIND);
         }
         if self.expires <= self.created {
-            return field("expires", "expected a time after `created`");
+            return Self::wrong("expires", "expected a time after `created`");
         }
         if self.minimum > self.version {
-            return field("minimum", "expected a version that is not above `version`");
+            return Self::wrong("minimum", "expected a version that is not above `version`");
         }
         if self.channels.is_empty() || !self.channels.windows(2).all(|two| two[0] < two[1]) {
-            return field("channels", "expected names in order, at least one");
+            return Self::wrong("channels", "expected names in order, at least one");
         }
         let roles: Vec<_> = self.files.iter().map(|file| file.role).collect();
         if roles != [Role::Uki] && roles != [Role::Uki, Role::Loader] {
-            return field("files", "expected a uki, and then a loader or nothing");
+            return Self::wrong("files", "expected a uki, and then a loader or nothing");
         }
         let lengths = self.files.iter().map(|file| file.length);
         if lengths
             .clone()
             .any(|length| length == 0 || length > MAX_FILE)
         {
-            return field("length", "expected 1 byte to 512 MiB");
+            return Self::wrong("length", "expected 1 byte to 512 MiB");
         }
         Ok(())
     }

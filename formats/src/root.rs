@@ -50,21 +50,14 @@ impl Document for Root {
     }
 
     fn check(&self) -> Result<(), FormatError> {
-        let field = |field, message: &str| {
-            Err(FormatError::Field {
-                kind: Self::KIND,
-                field,
-                message: message.to_owned(),
-            })
-        };
         if self.document != Self::KIND {
-            return field("document", Self::KIND);
+            return Self::wrong("document", Self::KIND);
         }
         if self.version == 0 {
-            return field("version", "expected a number from 1 on");
+            return Self::wrong("version", "expected a number from 1 on");
         }
         if self.expires <= self.created {
-            return field("expires", "expected a time after `created`");
+            return Self::wrong("expires", "expected a time after `created`");
         }
         for (name, keys) in [
             ("root", &self.root),
@@ -73,10 +66,10 @@ impl Document for Root {
         ] {
             let count = keys.keys.len();
             if count > MAX_SIGNATURES || !keys.keys.windows(2).all(|two| two[0] < two[1]) {
-                return field(name, "expected at most 32 keys in order, each once");
+                return Self::wrong(name, "expected at most 32 keys in order, each once");
             }
             if keys.threshold == 0 || keys.threshold as usize > count {
-                return field(name, "expected a threshold of 1 to the number of keys");
+                return Self::wrong(name, "expected a threshold of 1 to the number of keys");
             }
         }
         Ok(())

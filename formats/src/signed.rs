@@ -81,6 +81,18 @@ pub trait Document: Serialize + DeserializeOwned {
     /// The value of its field `document`.
     fn document(&self) -> &str;
 
+    /// What is wrong with a field, for [`Document::check`].
+    ///
+    /// # Errors
+    /// Always.
+    fn wrong(field: &'static str, message: &str) -> Result<(), FormatError> {
+        Err(FormatError::Field {
+            kind: Self::KIND,
+            field,
+            message: message.to_owned(),
+        })
+    }
+
     /// The bytes that are signed.
     ///
     /// # Errors
