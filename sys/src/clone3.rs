@@ -64,6 +64,15 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
             size_of::<libc::clone_args>(),
         )
     };
+    // SAFETY: `pid` is what the call returned, and `pidfd` what it wrote to.
+    unsafe { cloned(pid, pidfd) }
+}
+
+/// What a clone's return value says, on either side of it.
+///
+/// # Safety
+/// `pid` is a clone's return value, and `pidfd` what that call wrote to for `CLONE_PIDFD`.
+unsafe fn cloned(pid: libc::c_long, pidfd: libc::c_int) -> io::Result<Cloned> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Cloned::Child),
@@ -101,18 +110,8 @@ pub fn sibling() -> io::Result<Cloned> {
             0,
         )
     };
-    match pid {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Cloned::Child),
-        pid => {
-            // SAFETY: the kernel has put a new descriptor into `pidfd`, which nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Cloned::Parent {
-                pid: pid as u32,
-                pidfd,
-            })
-        }
-    }
+    // SAFETY: `pid` is what the call returned, and `pidfd` what it wrote to.
+    unsafe { cloned(pid, pidfd) }
 }
 
 /// Whether no other thread shares this memory: unsharing one's thread group is nothing to do for a
