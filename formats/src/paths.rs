@@ -62,6 +62,8 @@ pub const MACHINE_ID: &str = "/var/lib/skeg-config/machine-id";
 pub const LAST_TIME: &str = "/var/lib/skeg-time";
 /// The host's journal, mode 0700: see [`crate::journal`].
 pub const JOURNAL: &str = "/var/log/skeg";
+/// Public keys that may log in, a file for each user; made from the configuration.
+pub const AUTHORIZED_KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// Quadlet units, from image and config together.
 pub const QUADLET: &str = "/etc/containers/systemd";
 
