@@ -67,6 +67,8 @@ fn order() -> Outcome {
     // A simple service counts as started at once: b may tell before a or after it.
     machine.await_text("order", "start-a")?;
     machine.await_text("order", "start-b")?;
+    // What a service does first may come before PID 1 has told that it was started.
+    machine.await_text("boot.json", "service:a\"")?;
     let boot = machine.read("boot.json");
     let at = |name: &str| boot.find(&format!("service:{name}\""));
     expect(
