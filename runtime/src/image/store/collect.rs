@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::io;
 
 use super::super::digest::Digest;
+use super::layout::Layout;
 use super::locks::guard;
 use super::record::{Images, Record};
 use super::{ImageId, Store, StoreError};
@@ -104,6 +105,12 @@ impl Store {
     /// As `collect`, with `changes` held by the caller.
     fn collect_now(&self) -> io::Result<()> {
         let layout = &self.inner.layout;
+        let collected = self.collect_from(layout);
+        super::reserve::keep(&layout.reserve());
+        collected
+    }
+
+    fn collect_from(&self, layout: &Layout) -> io::Result<()> {
         let images = guard(&self.inner.state).images.images.clone();
         let blobs: HashSet<_> = images.iter().flat_map(|r| [&r.id, &r.manifest]).collect();
         for (digest, path) in layout.blobs()? {
@@ -169,7 +176,8 @@ impl Store {
     }
 
     fn replace(&self, new: Images) -> io::Result<()> {
-        new.save(&self.inner.layout.images())?;
+        let layout = &self.inner.layout;
+        super::reserve::spend(&layout.reserve(), || new.save(&layout.images()))?;
         let mut state = guard(&self.inner.state);
         state
             .configs

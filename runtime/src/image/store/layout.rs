@@ -75,6 +75,11 @@ impl Layout {
         self.root.join("images.json")
     }
 
+    /// See [`super::reserve`].
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
     /// Where a blob lies.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         self.root

@@ -10,6 +10,7 @@
 //! layers/HEX/layer.json its size
 //! ingest/HEX            a download under way
 //! tmp/                  what is in the making; emptied at start
+//! reserve               room for removals on a full disk
 //! ```
 
 mod collect;
@@ -20,6 +21,7 @@ mod layout;
 mod locks;
 mod pull;
 mod record;
+mod reserve;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -162,6 +164,7 @@ impl Store {
         sys::durable::create_dir_all(root)?;
         let lock = take_lock(root)?;
         let layout = Layout::open(root)?;
+        reserve::keep(&layout.reserve());
         let images = Images::load(&layout.images())?;
         let configs = load_configs(&layout, &images);
         let inner = Inner {
