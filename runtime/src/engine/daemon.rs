@@ -23,7 +23,7 @@ use super::puller::Puller;
 use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
-use super::{Engine, clock, health, http, launch, shutdown};
+use super::{Engine, clock, health, http, launch, resolv, shutdown};
 use crate::beat::Beat;
 use crate::image::Store;
 use crate::network::Networks;
@@ -113,6 +113,7 @@ async fn serve(places: Places) -> anyhow::Result<()> {
         Ok(listener) => drop(tokio::spawn(health::serve(engine.clone(), listener))),
         Err(e) => engine.trouble("health", format!("{e:#}")),
     }
+    tokio::spawn(resolv::follow(engine.clone()));
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
     notify.tell("READY=1");

@@ -24,6 +24,7 @@ mod prepare;
 mod proc;
 mod puller;
 pub mod record;
+mod resolv;
 mod session;
 mod shelf;
 mod shutdown;

@@ -13,10 +13,10 @@ use super::error::Error;
 use super::options::{ContainerOptions, DeviceSpec, MountSource, NetworkMode, Seccomp};
 use super::record::Config;
 use super::shelf::Shelf;
-use super::{values, volumes};
+use super::{resolv, values, volumes};
 use crate::container::defaults;
 use crate::image::Image;
-use crate::network::{hosts, resolver};
+use crate::network::hosts;
 use crate::zygote::Rootfs;
 
 /// Most processes of a container that names no limit; as podman's.
@@ -217,13 +217,8 @@ fn etc_files(
 ) -> Result<defaults::EtcFiles, Error> {
     let options = &config.options;
     let own = hostname(config);
-    let host = fs::read_to_string(formats::paths::RESOLV_CONF)
-        .or_else(|_| fs::read_to_string("/etc/resolv.conf"))
-        .unwrap_or_default();
-    let resolv = match options.network {
-        NetworkMode::Host if options.dns.is_empty() => host,
-        _ => resolver::resolv_conf(&host, &options.dns),
-    };
+    let resolv_conf = folder.join("resolv.conf");
+    resolv::write(&resolv_conf, options).map_err(|e| Error::file("write", &resolv_conf, &e))?;
     let put = |name: &str, text: String| {
         let path = folder.join(name);
         // In place: the file may be mounted in a running container.
@@ -235,7 +230,7 @@ fn etc_files(
             "hosts",
             hosts::hosts(ip, &[&own, &config.name], &options.add_hosts),
         )?,
-        resolv_conf: put("resolv.conf", resolv)?,
+        resolv_conf: Some(resolv_conf),
         hostname: put("hostname", hosts::hostname(&own))?,
     })
 }
