@@ -80,16 +80,14 @@ fn owned(containers: &[(&'static str, &Namespace, &str)]) -> Wanted {
 }
 
 #[test]
-fn containers_reach_each_other_the_host_and_the_world_behind_the_hosts_address() {
+fn containers_reach_each_other_and_the_world_behind_the_hosts_address() {
     namespaces::need_root();
     let (host, web, db) = (Host::new(), Namespace::new(), Namespace::new());
     let attached = host.attach(&[("web", &web, ""), ("db", &db, "")]);
     assert_eq!(attached[0].ip, Ipv4Addr::new(10, 88, 0, 2));
     db.serve(5432);
-    host.host.serve(22);
     host.neighbour.serve(80);
     assert_eq!(web.seen_by("10.88.0.3:5432").as_deref(), Some("10.88.0.2"));
-    assert_eq!(web.seen_by("10.88.0.1:22").as_deref(), Some("10.88.0.2"));
     assert_eq!(
         web.seen_by("192.0.2.2:80").as_deref(),
         Some("192.0.2.1"),
@@ -97,6 +95,43 @@ fn containers_reach_each_other_the_host_and_the_world_behind_the_hosts_address()
     );
     let shown = web.shell("ip addr show eth0");
     assert!(shown.contains(&attached[0].mac.to_string()), "{shown}");
+}
+
+#[test]
+fn containers_reach_nothing_of_the_host_itself_but_names_and_pings() {
+    namespaces::need_root();
+    let (host, web) = (Host::new(), Namespace::new());
+    host.attach(&[("web", &web, "")]);
+    for port in [22, 53] {
+        host.host.serve(port);
+        host.host.serve_udp(port);
+    }
+    for address in ["10.88.0.1", "192.0.2.1"] {
+        let port = |port: u16| format!("{address}:{port}");
+        assert_eq!(web.seen_by(&port(22)), None, "{address}");
+        assert_eq!(web.seen_by(&port(53)).as_deref(), Some("10.88.0.2"));
+    }
+    assert_eq!(web.seen_by_udp("10.88.0.1:22"), None);
+    assert_eq!(
+        web.seen_by_udp("10.88.0.1:53").as_deref(),
+        Some("10.88.0.2")
+    );
+    assert!(host.neighbour.seen_by("192.0.2.1:22").is_some());
+    assert!(web.pings(Ipv4Addr::new(10, 88, 0, 1)));
+    // What the host opens itself is answered.
+    web.serve(80);
+    assert_eq!(
+        host.host.seen_by("10.88.0.2:80").as_deref(),
+        Some("10.88.0.1")
+    );
+    // The rules are IPv4's, so there must be no other way.
+    assert_eq!(host.host.shell("ip -6 addr show dev skeg0"), "");
+    assert_eq!(
+        host.host
+            .shell("cat /proc/sys/net/ipv6/conf/skeg0/disable_ipv6")
+            .trim(),
+        "1"
+    );
 }
 
 #[test]

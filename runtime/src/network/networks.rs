@@ -225,6 +225,7 @@ impl Networks {
         let index = self.links.bridge(BRIDGE, self.subnet).await?;
         // The rules come before the routing that they restrict.
         self.apply_rules()?;
+        sysctl::without_ipv6(BRIDGE)?;
         sysctl::route_loopback(BRIDGE)?;
         sysctl::route_packets()?;
         self.bridge = Some(index);

@@ -1,19 +1,22 @@
 //! From published ports to the rules of the table `ip skeg`.
 //!
-//! Pure: the same ports give the same rules in the same order. The table is ours alone; it says
-//! nothing about packets to or from the host itself, except that loopback is not for others.
+//! Pure: the same ports give the same rules in the same order. The table is ours alone; of packets to
+//! the host itself it stops only those to its loopback, and what containers send to its own programs.
 
 use std::net::Ipv4Addr;
 
 use super::nftables::expression::{Expression, Is};
 use super::nftables::{Chain, Hook, Point, Policy, Rule, Table};
-use super::port::PortMapping;
+use super::port::{PortMapping, Protocol};
 use super::subnet::Subnet;
 
 /// The table's name; its family is `ip`.
 pub const TABLE: &str = "skeg";
 /// The chain that holds the published ports.
 const PUBLISHED: &str = "published";
+
+/// Where names are asked for (RFC 1035).
+const NAMES: u16 = 53;
 
 const BEFORE_CONNTRACK: i32 = -300;
 const DESTINATION_NAT: i32 = -100;
@@ -42,6 +45,7 @@ pub fn table(bridge: &'static str, subnet: Subnet, published: &[Published<'_>]) 
         guard(),
         entry("prerouting", Point::Prerouting),
         entry("output", Point::Output),
+        input(bridge),
         forward(bridge, subnet),
         postrouting(bridge, subnet),
     ];
@@ -90,6 +94,30 @@ fn entry(name: &'static str, point: Point) -> Chain {
     Chain {
         name,
         hook: hook("nat", point, DESTINATION_NAT),
+        rules,
+    }
+}
+
+/// Containers reach what is published, whose translation has taken it elsewhere by now; of the host's own
+/// they may ask for names and see whether it is there. What the host opens itself is answered.
+fn input(bridge: &'static str) -> Chain {
+    let from = || Expression::InputLink(Is::Equal, bridge);
+    let accept = || Expression::Verdict(Policy::Accept);
+    let names = |protocol| [from(), Expression::Port(protocol, NAMES)];
+    let rules = vec![
+        rule("known connections", [Expression::Established], accept()),
+        rule("names for containers", names(Protocol::Udp), accept()),
+        rule("names for containers", names(Protocol::Tcp), accept()),
+        rule("pings of containers", [from(), Expression::Ping], accept()),
+        rule(
+            "the host's own is not for containers",
+            [from()],
+            Expression::Verdict(Policy::Drop),
+        ),
+    ];
+    Chain {
+        name: "input",
+        hook: hook("filter", Point::Input, FILTER),
         rules,
     }
 }

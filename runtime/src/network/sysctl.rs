@@ -17,6 +17,16 @@ pub fn route_loopback(bridge: &str) -> Result<(), Error> {
     set(&format!("net/ipv4/conf/{bridge}/route_localnet"), "1")
 }
 
+/// Containers have no IPv6; without it `bridge` has no address by which they would reach the host past the table,
+/// which is IPv4's.
+pub fn without_ipv6(bridge: &str) -> Result<(), Error> {
+    let name = format!("net/ipv6/conf/{bridge}/disable_ipv6");
+    if std::path::Path::new("/proc/sys").join(&name).exists() {
+        set(&name, "1")?;
+    }
+    Ok(())
+}
+
 fn set(name: &str, value: &str) -> Result<(), Error> {
     let path = format!("/proc/sys/{name}");
     let is_set = fs::read_to_string(&path).is_ok_and(|now| now.trim() == value);

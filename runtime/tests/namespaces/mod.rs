@@ -126,6 +126,27 @@ impl Namespace {
         })
     }
 
+    /// Whether an echo (RFC 792) comes back from there.
+    pub fn pings(&self, address: Ipv4Addr) -> bool {
+        use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType};
+        self.run(move || {
+            let icmp = Some(net::ipproto::ICMP);
+            let socket = net::socket(AddressFamily::INET, SocketType::RAW, icmp).unwrap();
+            let patience = Some(Duration::from_secs(2));
+            let timeout = net::sockopt::Timeout::Recv;
+            net::sockopt::set_socket_timeout(&socket, timeout, patience).unwrap();
+            // An echo without a number, and the sum of that.
+            let echo = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
+            let to = SocketAddrV4::new(address, 0);
+            if net::sendto(&socket, &echo, SendFlags::empty(), &to).is_err() {
+                return false;
+            }
+            let mut packet = [0; 64];
+            // The type stands after the header, which has no options.
+            net::recv(&socket, &mut packet[..], RecvFlags::empty()).is_ok() && packet[20] == 0
+        })
+    }
+
     /// The same over UDP.
     pub fn seen_by_udp(&self, address: &str) -> Option<String> {
         let address: SocketAddr = address.parse().unwrap();

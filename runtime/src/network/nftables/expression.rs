@@ -28,6 +28,8 @@ pub enum Expression {
     LocalDestination,
     /// Its transport and destination port.
     Port(Protocol, u16),
+    /// It is an ICMP message.
+    Ping,
     /// It belongs or relates to a known connection.
     Established,
     /// Its connection's destination was translated.
@@ -70,6 +72,7 @@ const FIB_OF_DESTINATION: u32 = 2;
 const TYPE_LOCAL: u32 = 2;
 const VERDICT_JUMP: i32 = -3;
 const NAT_DESTINATION: u32 = 1;
+const ICMP: u8 = 1;
 const FAMILY_IPV4: u32 = 2;
 const LOOPBACK: [u8; 4] = [127, 0, 0, 0];
 const LOOPBACK_MASK: [u8; 4] = [255, 0, 0, 0];
@@ -94,6 +97,10 @@ impl Expression {
             }
             Expression::LocalDestination => local_destination(list),
             Expression::Port(protocol, port) => transport_port(list, *protocol, *port),
+            Expression::Ping => {
+                meta(list, META_TRANSPORT);
+                compare(list, Is::Equal, &[ICMP]);
+            }
             Expression::Established => conntrack(list, CT_STATE, STATE_ESTABLISHED_OR_RELATED),
             Expression::Translated => conntrack(list, CT_STATUS, STATUS_DESTINATION_TRANSLATED),
             Expression::Verdict(policy) => verdict(list, *policy as i32, None),

@@ -48,6 +48,7 @@ pub struct Hook {
 #[expect(missing_docs, reason = "the kernel's own names")]
 pub enum Point {
     Prerouting = 0,
+    Input = 1,
     Forward = 2,
     Output = 3,
     Postrouting = 4,
