@@ -18,6 +18,12 @@ pub const ENGINE_SOCKET: &str = "/run/skeg/engine.sock";
 pub const ZYGOTE_SOCKET: &str = "/run/skeg/zygote.sock";
 /// Unit health, one JSON line per change: see [`crate::health`].
 pub const HEALTH_SOCKET: &str = "/run/skeg/health.sock";
+/// `org.freedesktop.systemd1` without a bus: where `systemctl` looks as root. See [`crate::systemd1`].
+pub const SYSTEMD_PRIVATE: &str = "/run/systemd/private";
+/// That this folder exists tells clients that systemd's interface is there.
+pub const SYSTEMD_BOOTED: &str = "/run/systemd/system";
+/// The same interface for clients that expect a bus, e.g. `busctl --address`.
+pub const SYSTEMD_SOCKET: &str = "/run/skeg/systemd1.sock";
 /// What the network daemon writes, the only folder that it can write to.
 pub const NETWORK_FOLDER: &str = "/run/skeg/net";
 /// The updater's socket for `skeg update`, mode 0600: see [`crate::update`].

@@ -13,6 +13,7 @@ pub mod image;
 pub mod network;
 pub mod oci;
 pub mod supervisor;
+pub mod systemd1;
 pub mod unit;
 mod watched;
 pub mod zygote;

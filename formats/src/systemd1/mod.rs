@@ -17,6 +17,8 @@ pub const MANAGER: &str = include_str!("manager.xml");
 pub const UNIT: &str = include_str!("unit.xml");
 /// Further interface of `.service` units.
 pub const SERVICE: &str = include_str!("service.xml");
+/// Further interface of `.timer` units.
+pub const TIMER: &str = include_str!("timer.xml");
 /// Interface of a queued job.
 pub const JOB: &str = include_str!("job.xml");
 
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_contract_has_not_changed_unnoticed() {
-        let prints = [MANAGER, UNIT, SERVICE, JOB].map(fingerprint);
+        let prints = [MANAGER, UNIT, SERVICE, TIMER, JOB].map(fingerprint);
         assert_eq!(
             prints.map(|p| format!("{p:016x}")),
             GOLDEN,
@@ -81,10 +83,11 @@ mod tests {
         );
     }
 
-    const GOLDEN: [&str; 4] = [
-        "6079f8a46b5b84e7",
-        "410106425e7c507b",
-        "06ddfef6c6fce765",
+    const GOLDEN: [&str; 5] = [
+        "ce9ab60c798cb78a",
+        "1b9ab5236dccc070",
+        "a104c4b6d4828d15",
+        "a462b318f4114cd2",
         "bf0d80774f0c3860",
     ];
 

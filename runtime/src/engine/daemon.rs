@@ -117,6 +117,7 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
     notify.tell("READY=1");
+    units::face::serve(&engine);
     units::start_wanted(&engine, boot);
     tokio::spawn(mark_boot(engine.clone(), starts, boot_marker(&places)));
     let beat = Beat::for_watchdog(UNASKED).context("make a timer")?;

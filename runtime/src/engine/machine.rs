@@ -198,6 +198,7 @@ impl Machine {
     ) -> Vec<Effect> {
         self.state.phase = Phase::Running;
         self.state.process = Some(process);
+        self.state.last_pid = process.pid;
         self.state.started_ns = Some(at_ns);
         self.state.network = network;
         self.state.exit = None;

@@ -101,6 +101,9 @@ pub struct State {
     pub phase: Phase,
     /// Its main process, while it runs.
     pub process: Option<Process>,
+    /// Its last main process, also when it has ended; 0 when there was none.
+    #[serde(default)]
+    pub last_pid: u32,
     /// When it was started last, nanoseconds since the epoch.
     pub started_ns: Option<u64>,
     /// How it ended last.

@@ -3,9 +3,13 @@
 //! A unit's container is made anew when its file or image has changed, else it is the one from
 //! before: its log goes on.
 
+pub mod face;
+mod verbs;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use formats::registration::StampKind;
 use tokio::sync::watch;
@@ -27,6 +31,7 @@ const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 /// All units.
 #[derive(Debug, Default)]
 pub struct Board {
+    folder: PathBuf,
     units: BTreeMap<String, Entry>,
     errors: Vec<UnitError>,
 }
@@ -37,6 +42,12 @@ struct Entry {
     /// What no container can tell: starting, failed before there was one, done.
     own: watch::Sender<Own>,
     problems: Vec<String>,
+    /// What it failed with has been taken note of: it is not failed any more.
+    forgiven: bool,
+    /// When its file was written last before it was read.
+    written: Option<SystemTime>,
+    /// Its file is not there any more, and it runs on.
+    gone: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +55,55 @@ enum Own {
     Idle,
     Starting,
     Started,
-    Failed,
+    Failed(Cause),
+}
+
+/// Why a start failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Of its own.
+    Own,
+    /// It took too long.
+    Time,
+    /// What it requires is not there.
+    Requirement,
+}
+
+/// Who wants units to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The host has booted.
+    Boot,
+    /// A new engine: what somebody has stopped since the boot stays down.
+    Again,
+    /// Somebody asked.
+    Asked,
+}
+
+impl Entry {
+    fn new(unit: Unit) -> Self {
+        Self {
+            own: watch::Sender::new(Own::Idle),
+            problems: Vec::new(),
+            forgiven: false,
+            written: written(&unit.path),
+            gone: false,
+            unit,
+        }
+    }
+}
+
+impl Entry {
+    fn state(&self, state: Option<&State>) -> UnitState {
+        match state_of(*self.own.borrow(), state) {
+            UnitState::Failed if self.forgiven => UnitState::Inactive,
+            state => state,
+        }
+    }
+}
+
+fn written(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
 impl Board {
@@ -57,15 +116,10 @@ impl Board {
                 Some(format!("read units in {}: {e}", folder.display())),
             ),
         };
-        let units = loaded.units.into_iter().map(|unit| {
-            let entry = Entry {
-                unit: unit.clone(),
-                own: watch::Sender::new(Own::Idle),
-                problems: Vec::new(),
-            };
-            (unit.name, entry)
-        });
+        let units = loaded.units.into_iter();
+        let units = units.map(|unit| (unit.name.clone(), Entry::new(unit)));
         let board = Self {
+            folder: folder.to_path_buf(),
             units: units.collect(),
             errors: loaded.errors,
         };
@@ -98,25 +152,46 @@ impl Board {
 ///
 /// Units that run already are left alone; `boot` starts those that a user had stopped, too.
 pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
+    let roots: Vec<String> = {
+        let board = lock(&engine.units);
+        let units = board.units.values().map(|e| &e.unit);
+        let wanted = units.filter(|u| u.starts_at_boot());
+        wanted.map(|u| u.name.clone()).collect()
+    };
+    begin(engine, &roots, if boot { Why::Boot } else { Why::Again });
+}
+
+/// Begins to start units and all that they need.
+fn begin(engine: &Arc<Engine>, roots: &[String], why: Why) {
     let mut board = lock(&engine.units);
     let units: Vec<Unit> = board.units.values().map(|e| e.unit.clone()).collect();
-    let roots = units.iter().filter(|u| u.starts_at_boot());
-    let plan = order::plan(&units, roots.map(|u| u.name.as_str()));
+    let plan = order::plan(&units, roots.iter().map(String::as_str));
     for (name, text) in plan.problems {
         tracing::warn!("{name}: {text}");
         board.problem(&name, text);
     }
     for name in &plan.order {
-        let Some(entry) = board.units.get(name) else {
+        let Some(entry) = board.units.get_mut(name) else {
             continue;
         };
+        let own = *entry.own.borrow();
+        if own == Own::Starting {
+            continue;
+        }
+        entry.forgiven = false;
+        let is_container = matches!(entry.unit.kind, Kind::Container(_));
+        if !is_container && why == Why::Asked && own == Own::Started {
+            continue;
+        }
         if let Some(container) = container_of(engine, &entry.unit) {
             let state = container.state();
-            let left_alone = state.phase.is_up() || state.phase == Phase::Restarting;
-            let stopped = !boot && state.stopped_by == Some(StoppedBy::User);
+            let again = why == Why::Again;
+            let waits = state.phase == Phase::Restarting && why != Why::Asked;
+            let left_alone = state.phase == Phase::Running || waits;
+            let stopped = again && state.stopped_by == Some(StoppedBy::User);
             // An engine that was told to end had stopped it: the next one starts it again.
             let by_engine = state.stopped_by == Some(StoppedBy::Shutdown);
-            let ended = !boot && state.phase == Phase::Exited && !by_engine;
+            let ended = again && state.phase == Phase::Exited && !by_engine;
             if left_alone || stopped || ended {
                 entry.own.send_replace(Own::Started);
                 continue;
@@ -124,10 +199,11 @@ pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
         }
         if plan.missing.contains(name) {
             // As systemd: not started without what it requires.
-            entry.own.send_replace(Own::Failed);
+            entry.own.send_replace(Own::Failed(Cause::Requirement));
             continue;
         }
         entry.own.send_replace(Own::Starting);
+        let entry = &board.units[name];
         let waits = plan.after.get(name).cloned().unwrap_or_default();
         let needs = plan.requires.get(name).cloned().unwrap_or_default();
         let watches: Vec<_> = waits
@@ -135,7 +211,15 @@ pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
             .filter_map(|w| board.units.get(w).map(|e| (w.clone(), e.own.subscribe())))
             .map(|(w, watch)| (needs.contains(&w), w, watch))
             .collect();
-        tokio::spawn(start_after(engine.clone(), entry.unit.clone(), watches));
+        let mut own = entry.own.subscribe();
+        let start = start_after(engine.clone(), entry.unit.clone(), watches);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = start => {}
+                // Somebody wants it to be down in the meantime.
+                _ = own.wait_for(|own| *own == Own::Idle) => {}
+            }
+        });
     }
 }
 
@@ -145,13 +229,11 @@ async fn start_after(
     watches: Vec<(bool, String, watch::Receiver<Own>)>,
 ) {
     for (needed, name, mut watch) in watches {
-        let reached = watch
-            .wait_for(|own| matches!(own, Own::Started | Own::Failed))
-            .await;
-        let failed = reached.map_or(true, |own| *own == Own::Failed);
+        let reached = watch.wait_for(|own| *own != Own::Starting).await;
+        let failed = reached.map_or(true, |own| *own != Own::Started);
         if failed && needed {
             let text = format!("requires {name}, which failed");
-            finish(&engine, &unit, Err(Error::failed(text))).await;
+            finish(&engine, &unit, Err((Cause::Requirement, text))).await;
             return;
         }
     }
@@ -173,19 +255,17 @@ async fn start_after(
     }
 }
 
-async fn start_in_time(engine: &Arc<Engine>, unit: &Unit) -> Result<(), Error> {
+async fn start_in_time(engine: &Arc<Engine>, unit: &Unit) -> Result<(), (Cause, String)> {
     let started = start(engine, unit);
-    match unit.start_timeout {
-        None => started.await,
+    let outcome = match unit.start_timeout {
+        None => Ok(started.await),
         Some(limit) => tokio::time::timeout(limit, started)
             .await
-            .unwrap_or_else(|_| {
-                Err(Error::failed(format!(
-                    "did not start within {} s",
-                    limit.as_secs()
-                )))
-            }),
-    }
+            .map_err(|_| format!("did not start within {} s", limit.as_secs())),
+    };
+    outcome
+        .map_err(|late| (Cause::Time, late))?
+        .map_err(|e| (Cause::Own, e.to_string()))
 }
 
 /// Whether a start that failed is this module's to try again: not when the container, once there,
@@ -210,18 +290,18 @@ pub async fn settled(engine: &Engine) {
     }
 }
 
-async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), Error>) {
+async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), (Cause, String)>) {
     let stem = unit.name.trim_end_matches(".service").to_string();
     match outcome {
         Ok(()) => {
             lock(&engine.units).solved(&unit.name);
             engine.stamp(StampKind::Unit, &stem).await;
         }
-        Err(e) => {
-            tracing::error!("{}: {e}", unit.name);
+        Err((cause, text)) => {
+            tracing::error!("{}: {text}", unit.name);
             let mut board = lock(&engine.units);
-            board.problem(&unit.name, e.to_string());
-            board.set(&unit.name, Own::Failed);
+            board.problem(&unit.name, text);
+            board.set(&unit.name, Own::Failed(cause));
         }
     }
 }
@@ -336,7 +416,7 @@ pub fn told(engine: &Engine) -> Vec<Told> {
         let age = started.map(|at| clock::wall_ns().saturating_sub(at));
         Told {
             name: entry.unit.name.clone(),
-            state: state_of(*entry.own.borrow(), state.as_ref()),
+            state: entry.state(state.as_ref()),
             restarts: state.map_or(0, |s| s.restarts),
             up_for: age.map(std::time::Duration::from_nanos),
         }
@@ -356,7 +436,7 @@ pub fn list(engine: &Engine) -> Vec<UnitSummary> {
                 name: entry.unit.name.clone(),
                 path: entry.unit.path.display().to_string(),
                 description: entry.unit.description.clone(),
-                state: state_of(*entry.own.borrow(), state.as_ref()),
+                state: entry.state(state.as_ref()),
                 problems: problems(entry, state.as_ref()),
             }
         })
@@ -398,7 +478,7 @@ fn state_of(own: Own, state: Option<&State>) -> UnitState {
             Own::Idle => UnitState::Inactive,
             Own::Starting => UnitState::Activating,
             Own::Started => UnitState::Active,
-            Own::Failed => UnitState::Failed,
+            Own::Failed(_) => UnitState::Failed,
         };
     };
     match state.phase {
@@ -407,7 +487,7 @@ fn state_of(own: Own, state: Option<&State>) -> UnitState {
         Phase::Starting | Phase::Restarting => UnitState::Activating,
         Phase::Created | Phase::Exited if own == Own::Starting => UnitState::Activating,
         Phase::Created => match own {
-            Own::Failed => UnitState::Failed,
+            Own::Failed(_) => UnitState::Failed,
             _ => UnitState::Inactive,
         },
         Phase::Exited => {

@@ -59,6 +59,22 @@ pub fn plan<'a>(units: &[Unit], roots: impl Iterator<Item = &'a str>) -> Plan {
     plan
 }
 
+/// The units that end with `name`, those first that have to end first; `name` is the last.
+///
+/// As systemd: whoever requires a unit, is bound to it or part of it, does not stay without it.
+pub fn ends_with(units: &[Unit], name: &str) -> Vec<String> {
+    let mut found: Vec<String> = vec![name.to_owned()];
+    let mut next = 0;
+    while let Some(at) = found.get(next).cloned() {
+        let needs = |unit: &&Unit| unit.requires.contains(&at) && !found.contains(&unit.name);
+        let more: Vec<String> = units.iter().filter(needs).map(|u| u.name.clone()).collect();
+        found.extend(more);
+        next += 1;
+    }
+    found.reverse();
+    found
+}
+
 /// Targets and units of systemd that are simply there once the engine runs.
 fn of_the_host(name: &str) -> bool {
     name.ends_with(".target") || name.ends_with(".socket") || name.ends_with(".mount")
@@ -140,6 +156,19 @@ mod tests {
         assert_eq!(plan.problems.len(), 1);
         assert!(plan.problems[0].1.contains("gone.service"));
         assert!(plan.missing.contains("a.service"), "it would start without");
+    }
+
+    #[test]
+    fn what_requires_a_unit_ends_before_it() {
+        let units = [
+            unit("a", "Requires=b.service"),
+            unit("b", "Requires=c.service"),
+            unit("c", ""),
+            unit("d", "Wants=c.service"),
+        ];
+        let ends = ends_with(&units, "c.service");
+        assert_eq!(ends, ["a.service", "b.service", "c.service"]);
+        assert_eq!(ends_with(&units, "d.service"), ["d.service"]);
     }
 
     proptest! {
