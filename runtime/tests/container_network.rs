@@ -12,7 +12,7 @@ use runtime::network::nftables::batch::Batch;
 use runtime::network::nftables::expression::Expression;
 use runtime::network::nftables::socket::apply;
 use runtime::network::nftables::{Chain, Rule, Table};
-use runtime::network::{Attach, Attachment, Error, Networks, PortMapping};
+use runtime::network::{Attach, Attachment, Error, Join, Networks, PortMapping};
 
 /// A host at 192.0.2.1 whose neighbour at 192.0.2.2 knows no way to the containers.
 struct Host {
@@ -42,8 +42,10 @@ impl Host {
             let mut networks = Networks::open().await?;
             let mut attached = Vec::new();
             for (id, netns, ports) in &wanted {
-                let attach = Attach { ports, ip: None };
-                attached.push(networks.attach(id, netns.as_fd(), &attach).await?);
+                let attached_one = networks
+                    .attach(id, netns.as_fd(), &on_default(ports))
+                    .await?;
+                attached.extend(attached_one);
             }
             Ok::<_, Error>(attached)
         });
@@ -64,6 +66,16 @@ fn bridge_without_filters() {
     let setting = std::path::Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
     if setting.exists() {
         std::fs::write(setting, "0").unwrap();
+    }
+}
+
+/// The default bridge, and nothing else.
+fn on_default(ports: &[PortMapping]) -> Attach<'_> {
+    static DEFAULT: std::sync::LazyLock<Join> = std::sync::LazyLock::new(Join::default_bridge);
+    Attach {
+        ports,
+        joins: std::slice::from_ref(&DEFAULT),
+        upstreams: &[],
     }
 }
 
@@ -243,9 +255,7 @@ fn a_taken_port_is_refused_with_its_holder_and_nothing_is_left() {
         let mut networks = Networks::open().await.unwrap();
         let mut errors = Vec::new();
         for (id, netns, ports) in &wanted {
-            let attached = networks
-                .attach(id, netns.as_fd(), &Attach { ports, ip: None })
-                .await;
+            let attached = networks.attach(id, netns.as_fd(), &on_default(ports)).await;
             errors.extend(attached.err().map(|error| error.to_string()));
         }
         let links = std::process::Command::new("ip")
@@ -302,11 +312,16 @@ fn a_container_attached_anew_and_detached_leaves_no_rule_and_no_link() {
         let mut networks = Networks::open().await.unwrap();
         let mut chosen = 0;
         for (id, netns, ports) in &wanted {
-            let attach = Attach {
-                ports,
+            let join = Join {
                 ip: Some(Ipv4Addr::new(10, 88, 7, 7)),
+                ..Join::default_bridge()
             };
-            let attached = networks.attach(id, netns.as_fd(), &attach).await.unwrap();
+            let attach = Attach {
+                joins: &[join],
+                ..on_default(ports)
+            };
+            let attached = networks.attach(id, netns.as_fd(), &attach).await;
+            let attached = attached.unwrap().unwrap();
             assert_eq!(attached.ip, Ipv4Addr::new(10, 88, 7, 7));
             chosen = attached.ports.last().unwrap().host_port;
         }
@@ -403,13 +418,13 @@ fn a_process_s_pidfd_names_its_namespace() {
     let attached = host.host.block_on(move || async move {
         Networks::open()
             .await?
-            .attach("web", pidfd.as_fd(), &Attach::default())
+            .attach("web", pidfd.as_fd(), &on_default(&[]))
             .await
     });
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(
         web.shell("ip addr show eth0")
-            .contains(&attached.unwrap().ip.to_string())
+            .contains(&attached.unwrap().unwrap().ip.to_string())
     );
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::engine::options::{
-    MountSpec, NetworkMode, PullPolicy, RestartPolicy, TmpfsSpec, Ulimit,
+    HostAddress, MountSpec, PullPolicy, RestartPolicy, TmpfsSpec, Ulimit,
 };
 use crate::engine::values;
 use crate::network::PortMapping;
@@ -127,16 +127,16 @@ pub struct Run {
     pub hostname: Option<String>,
     /// Extra line of /etc/hosts: NAME:ADDRESS
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = values::host_entry)]
-    pub add_host: Vec<(String, std::net::IpAddr)>,
+    pub add_host: Vec<(String, HostAddress)>,
     /// Resolver instead of the host's
     #[arg(long, value_name = "ADDRESS", value_parser = values::ip)]
     pub dns: Vec<std::net::IpAddr>,
     /// When it starts again: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = values::restart, default_value = "no", hide_default_value = true)]
     pub restart: RestartPolicy,
-    /// bridge, host or none
+    /// bridge, host, none, or a network's name
     #[arg(long, value_name = "MODE", value_parser = values::network, default_value = "bridge", hide_default_value = true)]
-    pub network: NetworkMode,
+    pub network: values::NetworkChoice,
     /// Make the root read-only
     #[arg(long)]
     pub read_only: bool,

@@ -4,6 +4,7 @@
 
 mod task;
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,9 +22,12 @@ use super::init_client;
 use super::io::{Log, Streams};
 use super::launch::Launched;
 use super::machine::{Event, Machine, Rules};
+use super::networks;
+use super::options::NetworkJoin;
 use super::record::{Config, Process, State};
 use super::{clock, proc};
 use crate::container::cgroup::Cgroup;
+use crate::network::Attachment;
 
 /// No killed process takes longer to be reaped.
 const REAPED: Duration = Duration::from_secs(5);
@@ -48,6 +52,10 @@ pub struct Container {
     pub log: Arc<Log>,
     /// Its streams, while it runs.
     pub streams: Mutex<Streams>,
+    /// Where the names of containers are served for it, while it runs.
+    pub servers: Mutex<Vec<IpAddr>>,
+    /// The networks that it wants to be in.
+    pub joins: Mutex<Vec<NetworkJoin>>,
     state: watch::Receiver<State>,
     commands: mpsc::Sender<Command>,
 }
@@ -136,7 +144,11 @@ pub fn spawn(
     let (commands, received) = mpsc::channel(16);
     let (told, watched) = watch::channel(state.clone());
     let log = Arc::new(Log::new(engine.shelf.log(&config.id)));
+    let joins = engine.shelf.joins(&config.id);
+    let servers = state.network.as_ref().map(Attachment::servers);
     let container = Arc::new(Container {
+        servers: Mutex::new(servers.unwrap_or_default()),
+        joins: Mutex::new(joins.unwrap_or_else(networks::default_joins)),
         config,
         log,
         streams: Mutex::default(),

@@ -10,6 +10,7 @@ use super::clock;
 use super::container::{self, Container};
 use super::error::Error;
 use super::machine::Rules;
+use super::networks;
 use super::options::{ContainerOptions, MountSource};
 use super::prepare;
 use super::record::{Config, FORMAT, State};
@@ -19,8 +20,8 @@ use crate::image::Image;
 /// Creates a container of an image that is in the store.
 ///
 /// # Errors
-/// When the options make no sense, the name is taken, or the disk refuses.
-pub fn create(
+/// When the options make no sense, a network is not there, the name is taken, or the disk refuses.
+pub async fn create(
     engine: &Arc<Engine>,
     options: ContainerOptions,
     image: &Image,
@@ -46,6 +47,10 @@ pub fn create(
         options: with_image_volumes(options, image),
     };
     let rules = Rules::new(&config.options, image_signal(image), &config.id);
+    let mut joins = config.options.networks.clone();
+    // Held until it is known: a network that it joins cannot go in between.
+    let networks = engine.networks.lock().await;
+    networks::resolve(&networks, &mut joins)?;
     let mut containers = container::lock(&engine.containers);
     if let Some(other) = containers.values().find(|c| c.config.name == config.name) {
         let (name, id) = (&other.config.name, &other.config.id[..12]);
@@ -53,7 +58,7 @@ pub fn create(
             "the name '{name}' is taken by container {id}; remove it first: skeg rm {name}"
         )));
     }
-    if let Err(e) = engine.shelf.create(&config) {
+    if let Err(e) = engine.shelf.create(&config, &joins) {
         let _ = engine.shelf.remove(&config.id);
         return Err(e);
     }
@@ -104,7 +109,8 @@ fn anonymous(
         .collect()
 }
 
-fn new_id() -> std::io::Result<String> {
+/// 64 hexadecimal digits that nobody has had before.
+pub fn new_id() -> std::io::Result<String> {
     let mut bytes = [0_u8; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())

@@ -178,9 +178,11 @@ async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
         .with_context(|| format!("open the state folder {}", places.state.display()))?;
     let store = Store::open(&shelf.images())
         .with_context(|| format!("open the image store {}", shelf.images().display()))?;
-    let networks = Networks::open()
+    let mut networks = Networks::open()
         .await
         .context("open the container networks")?;
+    let (records, damaged_networks) = shelf.network_records()?;
+    records.into_iter().for_each(|record| networks.add(record));
     let (board, trouble) = Board::load(&places.units);
     let cgroups = cgroups(&places.cgroups);
     let booting = Arc::new(AtomicBool::new(boot));
@@ -200,6 +202,9 @@ async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
     });
     if let Some(text) = trouble {
         engine.trouble("units", text);
+    }
+    for text in damaged_networks {
+        engine.trouble(&text, format!("a network cannot be used: {text}"));
     }
     if engine.cgroups.is_none() {
         let text = format!(
@@ -378,12 +383,11 @@ async fn restore_networks(engine: &Engine, containers: &[(Config, State, Option<
     let alive = containers
         .iter()
         .filter(|(_, _, adopted)| adopted.as_ref().is_some_and(|a| a.slot.exit.is_none()));
+    // The file first: it is written before the state is.
     let attachments = alive
         .filter_map(|(config, state, _)| {
-            state
-                .network
-                .clone()
-                .or_else(|| engine.shelf.network(&config.id))
+            let saved = engine.shelf.network(&config.id);
+            saved.or_else(|| state.network.clone())
         })
         .collect();
     if let Err(e) = engine.networks.lock().await.restore(attachments).await {

@@ -3,7 +3,7 @@
 //! A step that fails undoes the ones before it; nothing is retried here.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +17,14 @@ use super::crash::{self, Point};
 use super::error::Error;
 use super::init_client;
 use super::io::Streams;
+use super::networks;
 use super::options::NetworkMode;
 use super::prepare;
 use super::proc;
 use super::record::{Config, Process};
 use crate::container::cgroup::Placement;
-use crate::network::{Attach, Attachment};
+use crate::network::record::DEFAULT_ID;
+use crate::network::{Attach, Attachment, Join};
 use crate::zygote::{CreateRequest, Created, Stdio};
 
 /// A container that runs.
@@ -65,8 +67,8 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
     let config = &container.config;
     crash::at(Point::Intended);
     sweep(engine, config).await;
-    let ip = reserve(engine, config).await?;
-    let prepared = prepare(engine, config, ip).await?;
+    let wiring = reserve(engine, container).await?;
+    let prepared = prepare(engine, config, wiring).await?;
     let tty = config.options.tty;
     let pipes = pipes(config)?;
     crash::at(Point::Prepared);
@@ -84,7 +86,7 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
     let mut outputs = pipes.outputs;
     outputs.extend(created.terminal.take());
     crash::at(Point::Cloned);
-    let readied = ready(engine, config, &created, &outputs).await;
+    let readied = ready(engine, container, &created, &outputs).await;
     let (process, network) = match readied {
         Ok(both) => both,
         Err(e) => {
@@ -128,16 +130,15 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
 /// From the clone to the registration.
 async fn ready(
     engine: &Engine,
-    config: &Config,
+    container: &Container,
     created: &Created,
     outputs: &[OwnedFd],
 ) -> Result<(Process, Option<Attachment>), Error> {
+    let config = &container.config;
     let start_ticks = proc::start_ticks(created.pid)
         .ok_or_else(|| Error::failed("its process died before it was started"))?;
-    let network = attach(engine, config, created).await?;
-    if let Some(network) = &network {
-        engine.shelf.save_network(&config.id, network)?;
-    }
+    let network = attach(engine, container, created).await?;
+    engine.shelf.save_network(&config.id, network.as_ref())?;
     crash::at(Point::Attached);
     let id = Id::new(&config.id).ok_or_else(|| Error::failed("its id does not fit PID 1's"))?;
     register(id, created, outputs).await?;
@@ -174,21 +175,33 @@ async fn register(id: Id, created: &Created, outputs: &[OwnedFd]) -> Result<(), 
     registered.map_err(|e| Error::failed(e.to_string()))
 }
 
-async fn reserve(engine: &Engine, config: &Config) -> Result<Option<Ipv4Addr>, Error> {
-    if config.options.network != NetworkMode::Bridge {
-        return Ok(None);
+async fn reserve(engine: &Engine, container: &Container) -> Result<prepare::Wiring, Error> {
+    let mut networks = engine.networks.lock().await;
+    let joins = networks::joins(container);
+    if joins.is_empty() {
+        lock(&container.servers).clear();
+        return Ok(prepare::Wiring::default());
     }
-    let reserved = engine.networks.lock().await.reserve(&config.id, None);
-    reserved.map(Some).map_err(|e| Error::failed(e.to_string()))
+    let reserved = networks.reserve(&container.config.id, &joins);
+    let addresses =
+        reserved.map_err(|e| Error::failed(engine.with_names(format!("network: {e}"))))?;
+    let served = |(join, (_, gateway)): (&Join, &(_, Ipv4Addr))| {
+        (join.network != DEFAULT_ID).then(|| IpAddr::from(*gateway))
+    };
+    let servers = joins.iter().zip(&addresses).find_map(served);
+    let servers: Vec<IpAddr> = servers.into_iter().collect();
+    lock(&container.servers).clone_from(&servers);
+    Ok(prepare::Wiring { addresses, servers })
 }
 
 async fn attach(
     engine: &Engine,
-    config: &Config,
+    container: &Container,
     created: &Created,
 ) -> Result<Option<Attachment>, Error> {
     let failed =
         |e: crate::network::Error| Error::failed(engine.with_names(format!("network: {e}")));
+    let config = &container.config;
     let netns = created.pidfd.as_fd();
     let mut networks = engine.networks.lock().await;
     match config.options.network {
@@ -201,12 +214,12 @@ async fn attach(
         NetworkMode::Bridge => {
             let wanted = Attach {
                 ports: &config.options.ports,
-                ip: None,
+                joins: &networks::joins(container),
+                upstreams: &config.options.dns,
             };
             networks
                 .attach(&config.id, netns, &wanted)
                 .await
-                .map(Some)
                 .map_err(failed)
         }
     }
@@ -215,7 +228,7 @@ async fn attach(
 async fn prepare(
     engine: &Arc<Engine>,
     config: &Config,
-    ip: Option<Ipv4Addr>,
+    wiring: prepare::Wiring,
 ) -> Result<prepare::Prepared, Error> {
     let image = engine.store.find(&config.image_id).ok_or_else(|| {
         let (name, id) = (&config.options.image, &config.image_id);
@@ -229,7 +242,7 @@ async fn prepare(
             apart.shelf.empty_layer(&config.id)?;
         }
         let _filling = lock(&apart.filling);
-        let prepared = prepare::prepare(&apart.shelf, &config, &image, lower, ip)?;
+        let prepared = prepare::prepare(&apart.shelf, &config, &image, lower, &wiring)?;
         apart.shelf.save_spec(&config.id, &prepared.spec)?;
         Ok::<_, Error>(prepared)
     });

@@ -83,6 +83,13 @@ pub enum Event {
     },
     /// An engine took it over while it was being stopped: the signal may not have been sent.
     Resumed,
+    /// It is in other networks than before.
+    Moved {
+        /// The run that this is true of.
+        process: Process,
+        /// Its places now.
+        network: Option<Box<Attachment>>,
+    },
     /// A user sends a signal.
     Signal(i32),
     /// It shall go; what runs is killed.
@@ -161,6 +168,7 @@ impl Machine {
             Event::Resumed if self.state.phase == Phase::Stopping => self.begin_stop(now),
             Event::Resumed => Vec::new(),
             Event::Signal(signal) => self.signal(signal),
+            Event::Moved { process, network } => self.moved(process, network),
             Event::Remove => self.remove(now),
             Event::Alarm => self.alarm(now),
         }
@@ -313,6 +321,14 @@ impl Machine {
             return vec![Effect::Persist, Effect::Signal(signal)];
         }
         vec![Effect::Signal(signal)]
+    }
+
+    fn moved(&mut self, process: Process, network: Option<Box<Attachment>>) -> Vec<Effect> {
+        if !self.state.phase.is_up() || self.state.process != Some(process) {
+            return Vec::new();
+        }
+        self.state.network = network.map(|network| *network);
+        vec![Effect::Persist]
     }
 
     fn remove(&mut self, now: Duration) -> Vec<Effect> {

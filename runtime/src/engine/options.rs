@@ -4,7 +4,7 @@
 //! merged in when the specification is made.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,10 @@ pub struct ContainerOptions {
     pub devices: Vec<DeviceSpec>,
     /// Fresh tmpfs mounts: path and options.
     pub tmpfs: Vec<TmpfsSpec>,
-    /// Which network it joins.
+    /// Which kind of network it has.
     pub network: NetworkMode,
+    /// With [`NetworkMode::Bridge`]: the networks that it joins, the default bridge when there are none.
+    pub networks: Vec<NetworkJoin>,
     /// `user[:group]`, names or numbers.
     pub user: Option<String>,
     /// Supplementary groups.
@@ -68,7 +70,7 @@ pub struct ContainerOptions {
     /// Resolvers instead of the host's.
     pub dns: Vec<IpAddr>,
     /// Extra lines of /etc/hosts: name and address.
-    pub add_hosts: Vec<(String, IpAddr)>,
+    pub add_hosts: Vec<(String, HostAddress)>,
     /// Resource limits.
     pub ulimits: Vec<Ulimit>,
     /// Namespaced sysctls.
@@ -151,11 +153,63 @@ pub struct TmpfsSpec {
     pub options: Vec<String>,
 }
 
-/// Which network a container joins.
+/// A network that a container joins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkJoin {
+    /// Its name or the beginning of its id; the whole id once the container has been created.
+    pub network: String,
+    /// What the container is called there besides its own name.
+    pub aliases: Vec<String>,
+    /// A fixed address.
+    pub ip: Option<Ipv4Addr>,
+}
+
+/// The address of a line of /etc/hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum HostAddress {
+    /// As written.
+    Ip(IpAddr),
+    /// `host-gateway`: where the container reaches the host.
+    Gateway,
+}
+
+impl std::str::FromStr for HostAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "host-gateway" {
+            return Ok(Self::Gateway);
+        }
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        let refused = |_| format!("expected an IP address or host-gateway, found '{text}'");
+        bare.parse().map(Self::Ip).map_err(refused)
+    }
+}
+
+impl TryFrom<String> for HostAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<HostAddress> for String {
+    fn from(address: HostAddress) -> String {
+        match address {
+            HostAddress::Ip(ip) => ip.to_string(),
+            HostAddress::Gateway => "host-gateway".into(),
+        }
+    }
+}
+
+/// Which kind of network a container has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
-    /// The engine's bridge, with NAT.
+    /// The engine's bridges, with NAT.
     #[default]
     Bridge,
     /// The host's own network namespace.

@@ -4,19 +4,21 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDevice, Spec};
 
 use super::error::Error;
-use super::options::{ContainerOptions, DeviceSpec, MountSource, NetworkMode, Seccomp};
+use super::options::{
+    ContainerOptions, DeviceSpec, HostAddress, MountSource, NetworkMode, Seccomp,
+};
 use super::record::Config;
 use super::shelf::Shelf;
 use super::{resolv, values, volumes};
 use crate::container::defaults;
 use crate::image::Image;
-use crate::network::hosts;
+use crate::network::{Attachment, hosts};
 use crate::zygote::Rootfs;
 
 /// Most processes of a container that names no limit; as podman's.
@@ -31,7 +33,27 @@ pub struct Prepared {
     pub rootfs: Rootfs,
 }
 
-/// Makes everything ready. `ip` is the address that the container will have.
+/// What the network will be, for files that are written before the start.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Wiring {
+    /// The container's addresses and their gateways, its first network's first.
+    pub addresses: Vec<(Ipv4Addr, Ipv4Addr)>,
+    /// Where the names of containers are served; nowhere on the default bridge alone.
+    pub servers: Vec<IpAddr>,
+}
+
+impl Wiring {
+    /// Of a container that is attached.
+    pub fn of(attachment: &Attachment) -> Wiring {
+        let places = attachment.all_places();
+        Wiring {
+            addresses: places.iter().map(|p| (p.ip, p.gateway)).collect(),
+            servers: attachment.servers(),
+        }
+    }
+}
+
+/// Makes everything ready.
 ///
 /// # Errors
 /// What is wrong with the options, or what the file system says.
@@ -40,12 +62,12 @@ pub fn prepare(
     config: &Config,
     image: &Image,
     lower: Vec<PathBuf>,
-    ip: Option<Ipv4Addr>,
+    wiring: &Wiring,
 ) -> Result<Prepared, Error> {
     let folder = shelf.container(&config.id);
     let mut options = translate(&config.options)?;
     options.binds = binds(shelf, config, &lower)?;
-    options.etc = etc_files(&folder.join("etc"), config, ip)?;
+    options.etc = etc_files(&folder.join("etc"), config, wiring)?;
     options.hostname = Some(hostname(config));
     if config.options.read_only && config.options.read_only_tmpfs {
         for path in ["/run", "/tmp", "/var/tmp"] {
@@ -210,15 +232,10 @@ fn hostname(config: &Config) -> String {
     }
 }
 
-fn etc_files(
-    folder: &Path,
-    config: &Config,
-    ip: Option<Ipv4Addr>,
-) -> Result<defaults::EtcFiles, Error> {
-    let options = &config.options;
-    let own = hostname(config);
+fn etc_files(folder: &Path, config: &Config, wiring: &Wiring) -> Result<defaults::EtcFiles, Error> {
     let resolv_conf = folder.join("resolv.conf");
-    resolv::write(&resolv_conf, options).map_err(|e| Error::file("write", &resolv_conf, &e))?;
+    resolv::write(&resolv_conf, &config.options, &wiring.servers)
+        .map_err(|e| Error::file("write", &resolv_conf, &e))?;
     let put = |name: &str, text: String| {
         let path = folder.join(name);
         // In place: the file may be mounted in a running container.
@@ -226,11 +243,41 @@ fn etc_files(
         Ok::<_, Error>(Some(path))
     };
     Ok(defaults::EtcFiles {
-        hosts: put(
-            "hosts",
-            hosts::hosts(ip, &[&own, &config.name], &options.add_hosts),
-        )?,
+        hosts: put("hosts", hosts_text(config, wiring))?,
         resolv_conf: Some(resolv_conf),
-        hostname: put("hostname", hosts::hostname(&own))?,
+        hostname: put("hostname", hosts::hostname(&hostname(config)))?,
     })
+}
+
+fn hosts_text(config: &Config, wiring: &Wiring) -> String {
+    let gateway = wiring.addresses.first().map(|(_, gateway)| *gateway);
+    let extra = config.options.add_hosts.iter().map(|(name, address)| {
+        let ip = match address {
+            HostAddress::Ip(ip) => *ip,
+            // In the host's own network the host is reached at home.
+            HostAddress::Gateway => gateway.unwrap_or(Ipv4Addr::LOCALHOST).into(),
+        };
+        (name.clone(), ip)
+    });
+    let own = hostname(config);
+    let ips: Vec<Ipv4Addr> = wiring.addresses.iter().map(|(ip, _)| *ip).collect();
+    hosts::hosts(&ips, &[&own, &config.name], &extra.collect::<Vec<_>>())
+}
+
+/// Brings the `hosts` of a running container up to date, if it has been left as it was written.
+///
+/// # Errors
+/// What the file system says.
+pub fn rewrite_hosts(
+    folder: &Path,
+    config: &Config,
+    old: &Wiring,
+    new: &Wiring,
+) -> Result<(), Error> {
+    let path = folder.join("etc/hosts");
+    let now = fs::read_to_string(&path).unwrap_or_default();
+    if now == hosts_text(config, old) {
+        fs::write(&path, hosts_text(config, new)).map_err(|e| Error::file("write", &path, &e))?;
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use tokio::io::unix::AsyncFd;
 
 use super::Engine;
-use super::container::lock;
+use super::container::{Container, lock};
 use super::options::{ContainerOptions, NetworkMode};
 use crate::network::resolver;
 use crate::watched::watched;
@@ -31,9 +32,9 @@ static IN_STEP: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 /// What the file system says.
-pub fn write(path: &Path, options: &ContainerOptions) -> io::Result<()> {
+pub fn write(path: &Path, options: &ContainerOptions, servers: &[IpAddr]) -> io::Result<()> {
     let _in_step = lock(&IN_STEP);
-    fs::write(path, text(options, &of_host()))
+    fs::write(path, text(options, servers, &of_host()))
 }
 
 fn of_host() -> String {
@@ -42,8 +43,10 @@ fn of_host() -> String {
         .unwrap_or_default()
 }
 
-fn text(options: &ContainerOptions, host: &str) -> String {
+/// `servers` are those of its own networks: only they know the names of containers, and ask others.
+fn text(options: &ContainerOptions, servers: &[IpAddr], host: &str) -> String {
     let text = match options.network {
+        _ if !servers.is_empty() => resolver::resolv_conf(host, servers),
         NetworkMode::Host if options.dns.is_empty() => host.to_owned(),
         _ => resolver::resolv_conf(host, &options.dns),
     };
@@ -79,16 +82,31 @@ fn bring_up_to_date(engine: &Engine) {
     let _in_step = lock(&IN_STEP);
     let host = of_host();
     for container in engine.all() {
-        let config = &container.config;
-        let path = engine.shelf.container(&config.id).join("etc/resolv.conf");
-        match replace(&path, &text(&config.options, &host)) {
-            Ok(true) => tracing::info!("{}: its resolv.conf follows the host's", config.name),
+        let name = &container.config.name;
+        match renew(engine, &container, &host) {
+            Ok(true) => tracing::info!("{name}: its resolv.conf follows the host's"),
             // None yet: it has never run.
             Ok(false) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => tracing::warn!("write {}: {e}", path.display()),
+            Err(e) => tracing::warn!("write the resolv.conf of {name}: {e}"),
         }
     }
+}
+
+/// Has the file of a container that is in other networks than before name their servers.
+///
+/// # Errors
+/// What the file system says.
+pub fn follow_networks(engine: &Engine, container: &Container) -> io::Result<()> {
+    let _in_step = lock(&IN_STEP);
+    renew(engine, container, &of_host()).map(drop)
+}
+
+fn renew(engine: &Engine, container: &Container, host: &str) -> io::Result<bool> {
+    let config = &container.config;
+    let path = engine.shelf.container(&config.id).join("etc/resolv.conf");
+    let servers = lock(&container.servers).clone();
+    replace(&path, &text(&config.options, &servers, host))
 }
 
 /// Whether it had to be written. Padded first and cut then, so that no reader meets a part of it.
@@ -158,9 +176,10 @@ mod tests {
         let (long, short) = (
             text(
                 &bridged,
+                &[],
                 "search a.example b.example\nnameserver 10.0.0.1\n",
             ),
-            text(&bridged, "nameserver 10.0.0.2\n"),
+            text(&bridged, &[], "nameserver 10.0.0.2\n"),
         );
         fs::write(&path, &long).unwrap();
         let mut mounted = fs::File::open(&path).unwrap();
@@ -178,8 +197,16 @@ mod tests {
     #[test]
     fn the_host_s_network_means_the_host_s_own_text() {
         let host = "nameserver 127.0.0.53\n";
-        let text = text(&options(NetworkMode::Host, &[]), host);
+        let text = text(&options(NetworkMode::Host, &[]), &[], host);
         assert_eq!(text, format!("{OURS}{host}"));
+    }
+
+    #[test]
+    fn the_servers_of_its_networks_go_before_all_others() {
+        let servers = ["10.89.0.1".parse().unwrap()];
+        let options = options(NetworkMode::Bridge, &["192.0.2.7"]);
+        let text = text(&options, &servers, "search lan\nnameserver 10.0.2.3\n");
+        assert_eq!(text, format!("{OURS}search lan\nnameserver 10.89.0.1\n"));
     }
 
     #[tokio::test]

@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
+use super::options::NetworkJoin;
 use super::record::{Config, FORMAT, State};
-use crate::network::Attachment;
+use crate::network::{Attachment, NetworkRecord, record};
 
 /// The engine's folders.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ impl Shelf {
         let shelf = Self {
             root: root.to_path_buf(),
         };
-        for folder in [shelf.containers(), shelf.volumes()] {
+        for folder in [shelf.containers(), shelf.volumes(), shelf.networks()] {
             sys::durable::create_dir_all(&folder)?;
         }
         Ok(shelf)
@@ -43,6 +44,11 @@ impl Shelf {
     /// One folder a volume.
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+
+    /// One file a network.
+    fn networks(&self) -> PathBuf {
+        self.root.join("networks")
     }
 
     fn containers(&self) -> PathBuf {
@@ -59,11 +65,12 @@ impl Shelf {
         self.container(id).join("log")
     }
 
-    /// Makes a container's folder and writes its configuration, whole or not at all.
+    /// Makes a container's folder and writes its configuration, whole or not at all. `joins` are the
+    /// networks that it asks for, by their ids.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn create(&self, config: &Config) -> Result<(), Error> {
+    pub fn create(&self, config: &Config, joins: &[NetworkJoin]) -> Result<(), Error> {
         let folder = self.container(&config.id);
         sys::durable::create_dir_all(&folder)?;
         for name in ["log", "upper", "work", "merged", "etc"] {
@@ -71,6 +78,9 @@ impl Shelf {
             fs::create_dir(&path).map_err(|e| Error::file("create", &path, &e))?;
         }
         self.save(&config.id, &State::default())?;
+        if !joins.is_empty() {
+            self.save_joins(&config.id, joins)?;
+        }
         write(&folder.join("config.json"), config)
     }
 
@@ -102,16 +112,77 @@ impl Shelf {
         read(&self.container(id).join("spec.json"))
     }
 
-    /// Keeps a place on the bridge from before the start on: an engine that dies before it has
-    /// recorded the start leaves this.
+    /// Keeps a container's places from before the start on: an engine that dies before it has
+    /// recorded the start, or a change, leaves this.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn save_network(&self, id: &str, network: &Attachment) -> Result<(), Error> {
-        write(&self.container(id).join("network.json"), network)
+    pub fn save_network(&self, id: &str, network: Option<&Attachment>) -> Result<(), Error> {
+        let path = self.container(id).join("network.json");
+        match network {
+            Some(network) => write(&path, network),
+            None => Ok(sys::durable::remove(&path)?),
+        }
     }
 
-    /// The place on the bridge of the last start.
+    /// Keeps which networks a container wants to be in, by their ids.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save_joins(&self, id: &str, joins: &[NetworkJoin]) -> Result<(), Error> {
+        write(&self.container(id).join("joins.json"), &joins)
+    }
+
+    /// Which networks it wants to be in, if it ever said so.
+    pub fn joins(&self, id: &str) -> Option<Vec<NetworkJoin>> {
+        read(&self.container(id).join("joins.json")).ok()
+    }
+
+    /// Keeps a network.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save_network_record(&self, record: &NetworkRecord) -> Result<(), Error> {
+        write(&self.networks().join(format!("{}.json", record.id)), record)
+    }
+
+    /// Forgets a network.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_network_record(&self, id: &str) -> Result<(), Error> {
+        Ok(sys::durable::remove(
+            &self.networks().join(format!("{id}.json")),
+        )?)
+    }
+
+    /// All networks that users made, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn network_records(&self) -> Result<(Vec<NetworkRecord>, Vec<String>), Error> {
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(self.networks())? {
+            let path = entry?.path();
+            // What a cut write has left has another ending.
+            if path.extension().is_none_or(|ending| ending != "json") {
+                continue;
+            }
+            match read::<NetworkRecord>(&path) {
+                Ok(record) if record.format == record::FORMAT => records.push(record),
+                Ok(record) => damaged.push(format!(
+                    "{}: expected format {}, found {}",
+                    path.display(),
+                    record::FORMAT,
+                    record.format
+                )),
+                Err(e) => damaged.push(e.to_string()),
+            }
+        }
+        Ok((records, damaged))
+    }
+
+    /// The places of the last start.
     pub fn network(&self, id: &str) -> Option<Attachment> {
         read(&self.container(id).join("network.json")).ok()
     }
@@ -238,8 +309,8 @@ mod tests {
     fn what_was_saved_is_loaded_and_a_cut_creation_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let shelf = Shelf::open(root.path()).unwrap();
-        shelf.create(&config("a")).unwrap();
-        shelf.create(&config("b")).unwrap();
+        shelf.create(&config("a"), &[]).unwrap();
+        shelf.create(&config("b"), &[]).unwrap();
         fs::remove_file(shelf.container("b").join("config.json")).unwrap();
         let loaded = shelf.load().unwrap();
         assert_eq!(loaded.containers.len(), 1);
@@ -251,8 +322,8 @@ mod tests {
     fn a_damaged_state_is_told_and_stops_nobody_else() {
         let root = tempfile::tempdir().unwrap();
         let shelf = Shelf::open(root.path()).unwrap();
-        shelf.create(&config("a")).unwrap();
-        shelf.create(&config("b")).unwrap();
+        shelf.create(&config("a"), &[]).unwrap();
+        shelf.create(&config("b"), &[]).unwrap();
         fs::write(shelf.container("b").join("state.json"), "{\"format\":").unwrap();
         let loaded = shelf.load().unwrap();
         assert_eq!(loaded.containers.len(), 1);
@@ -265,10 +336,36 @@ mod tests {
     }
 
     #[test]
+    fn networks_come_back_without_those_that_are_cut_or_of_another_format() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path()).unwrap();
+        let record = NetworkRecord {
+            id: "a1".into(),
+            ..NetworkRecord::default_bridge()
+        };
+        shelf.save_network_record(&record).unwrap();
+        let folder = root.path().join("networks");
+        fs::write(folder.join(".b2.json.1.0.new"), "{\"for").unwrap();
+        fs::write(folder.join("c3.json"), "{\"format\":").unwrap();
+        let later = NetworkRecord {
+            id: "d4".into(),
+            format: 2,
+            ..record.clone()
+        };
+        shelf.save_network_record(&later).unwrap();
+        let (records, damaged) = shelf.network_records().unwrap();
+        assert_eq!(records, [record]);
+        assert_eq!(damaged.len(), 2, "{damaged:?}");
+        shelf.remove_network_record("a1").unwrap();
+        shelf.remove_network_record("a1").unwrap();
+        assert!(shelf.network_records().unwrap().0.is_empty());
+    }
+
+    #[test]
     fn a_removed_container_is_gone() {
         let root = tempfile::tempdir().unwrap();
         let shelf = Shelf::open(root.path()).unwrap();
-        shelf.create(&config("a")).unwrap();
+        shelf.create(&config("a"), &[]).unwrap();
         shelf.remove("a").unwrap();
         assert!(shelf.load().unwrap().containers.is_empty());
         assert!(!shelf.container("a").exists());

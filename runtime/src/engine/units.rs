@@ -349,9 +349,9 @@ async fn start_container(engine: &Arc<Engine>, options: &ContainerOptions) -> Re
         }
         Some(c) => {
             remove(&c).await;
-            create::create(engine, options.clone(), &image)?
+            create::create(engine, options.clone(), &image).await?
         }
-        None => create::create(engine, options.clone(), &image)?,
+        None => create::create(engine, options.clone(), &image).await?,
     };
     container.tell(Event::Start { keen: true }).await?;
     let state = container.until(|s| s.phase != Phase::Starting).await?;

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use super::options::{
-    MountSource, MountSpec, NetworkMode, PullPolicy, RestartPolicy, TmpfsSpec, Ulimit,
+    HostAddress, MountSource, MountSpec, NetworkJoin, NetworkMode, PullPolicy, RestartPolicy,
+    TmpfsSpec, Ulimit,
 };
 use crate::container::capabilities::NAMES;
 use crate::network::PortMapping;
@@ -148,11 +149,11 @@ pub fn volume_name(text: &str) -> Result<String, Refusal> {
     let mut bytes = text.bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
     if !starts
-        || text.len() > 63
+        || text.len() > 128
         || !bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
     {
         return Err(format!(
-            "expected a name of at most 63 letters, digits, '_', '.', '-', found '{text}'"
+            "expected a name of at most 128 letters, digits, '_', '.', '-', found '{text}'"
         ));
     }
     Ok(text.to_string())
@@ -277,14 +278,13 @@ pub fn capability(text: &str) -> Result<String, Refusal> {
     Err(format!("unknown capability '{text}'{}", did_you_mean(near)))
 }
 
-/// `NAME:ADDRESS` or `NAME=ADDRESS`.
-pub fn host_entry(text: &str) -> Result<(String, IpAddr), Refusal> {
+/// `NAME:ADDRESS` or `NAME=ADDRESS`; the address may be `host-gateway`.
+pub fn host_entry(text: &str) -> Result<(String, HostAddress), Refusal> {
     let (name, address) = text
         .split_once(['=', ':'])
         .filter(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace))
         .ok_or_else(|| format!("expected NAME:ADDRESS, found '{text}'"))?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    Ok((name.to_string(), ip(address)?))
+    Ok((name.to_string(), address.parse()?))
 }
 
 /// `KEY=VALUE`.
@@ -295,16 +295,35 @@ pub fn pair(text: &str) -> Result<(String, String), Refusal> {
     }
 }
 
-/// `bridge`, `host` or `none`.
-pub fn network(text: &str) -> Result<NetworkMode, Refusal> {
+/// `bridge`, `host`, `none`, or a network of the user's by its name.
+pub fn network(text: &str) -> Result<NetworkChoice, Refusal> {
+    let kind = |mode| NetworkChoice { mode, join: None };
     match text {
-        "bridge" | "default" => Ok(NetworkMode::Bridge),
-        "host" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
-        other => Err(format!(
-            "expected network bridge, host or none, found '{other}' (user-defined networks are not there yet)"
-        )),
+        "bridge" | "default" => Ok(kind(NetworkMode::Bridge)),
+        "host" => Ok(kind(NetworkMode::Host)),
+        "none" => Ok(kind(NetworkMode::None)),
+        name => {
+            let network = volume_name(name).map_err(|_| {
+                format!("expected network bridge, host, none or the name of one, found '{name}'")
+            })?;
+            Ok(NetworkChoice {
+                mode: NetworkMode::Bridge,
+                join: Some(NetworkJoin {
+                    network,
+                    ..NetworkJoin::default()
+                }),
+            })
+        }
     }
+}
+
+/// What one word says of a container's network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkChoice {
+    /// Its kind.
+    pub mode: NetworkMode,
+    /// The network of the user's that it joins.
+    pub join: Option<NetworkJoin>,
 }
 
 /// `no`, `on-failure[:N]`, `always` or `unless-stopped`.

@@ -18,6 +18,15 @@ pub enum Error {
     /// A published port has another holder.
     #[error(transparent)]
     Port(#[from] PortTaken),
+    /// Containers are in it, e.g. this one.
+    #[error("the network is in use by container {0}: disconnect it first")]
+    InUse(String),
+    /// It is in that network already.
+    #[error("container {0} is in that network already")]
+    Joined(String),
+    /// No network has that id.
+    #[error("network {0} is not there any more")]
+    Unknown(String),
     /// The kernel refused the rules; nothing of them is in force.
     #[error("{operation}: {source}")]
     Rules {

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 
 use thiserror::Error;
 
+use super::pool::Pool;
 use super::subnet::Subnet;
 
 /// Why an address cannot be given.
@@ -25,7 +26,7 @@ pub enum IpamError {
     },
     /// The wanted address cannot be a container's.
     #[error(
-        "address {address}: expected a container's address in {subnet} (not its first two or last)"
+        "address {address}: expected a container's address in {subnet} (not its first, its last, its gateway or a reserved one)"
     )]
     Outside {
         /// The wanted address.
@@ -38,7 +39,7 @@ pub enum IpamError {
 /// The addresses of one network and their holders.
 #[derive(Debug, Clone)]
 pub struct Ipam {
-    subnet: Subnet,
+    pool: Pool,
     holders: BTreeMap<Ipv4Addr, String>,
     by_id: BTreeMap<String, Ipv4Addr>,
     /// Where the next search starts: a freed address rests for as long as there are fresh ones,
@@ -54,12 +55,12 @@ const REMEMBERED: usize = 256;
 
 impl Ipam {
     /// An allocator in which all addresses are free.
-    pub fn new(subnet: Subnet) -> Ipam {
+    pub fn new(pool: Pool) -> Ipam {
         Ipam {
-            subnet,
+            next: pool.first(),
+            pool,
             holders: BTreeMap::new(),
             by_id: BTreeMap::new(),
-            next: subnet.gateway().to_bits() + 1,
             remembered: VecDeque::new(),
         }
     }
@@ -73,23 +74,22 @@ impl Ipam {
             self.take(id, address);
             return Ok(address);
         }
-        let first = self.subnet.gateway().to_bits() + 1;
-        let last = self.subnet.broadcast().to_bits() - 1;
+        let (first, last) = (self.pool.first(), self.pool.last());
         let address = (self.next..=last)
             .chain(first..self.next)
             .map(Ipv4Addr::from_bits)
-            .find(|address| !self.holders.contains_key(address))
-            .ok_or(IpamError::Exhausted(self.subnet))?;
+            .find(|address| self.pool.gives(*address) && !self.holders.contains_key(address))
+            .ok_or(IpamError::Exhausted(self.pool.subnet))?;
         self.take(id, address);
         Ok(address)
     }
 
     /// Gives `id` this very address, instead of the one it may have.
     pub fn reserve_exact(&mut self, id: &str, address: Ipv4Addr) -> Result<(), IpamError> {
-        if !self.subnet.is_for_containers(address) {
+        if !self.pool.gives(address) {
             return Err(IpamError::Outside {
                 address,
-                subnet: self.subnet,
+                subnet: self.pool.subnet,
             });
         }
         match self.holders.get(&address) {
@@ -141,10 +141,11 @@ impl Ipam {
         self.holders.insert(address, id.to_owned());
         self.by_id.insert(id.to_owned(), address);
         let after = address.to_bits() + 1;
-        self.next = if after >= self.subnet.broadcast().to_bits() {
-            self.subnet.gateway().to_bits() + 1
-        } else {
+        // A wanted address may lie outside the range that addresses are given from.
+        self.next = if (self.pool.first()..=self.pool.last()).contains(&after) {
             after
+        } else {
+            self.pool.first()
         };
     }
 }
@@ -155,13 +156,17 @@ mod tests {
 
     use super::*;
 
+    fn of(subnet: &str) -> Ipam {
+        Ipam::new(Pool::of(subnet.parse().unwrap()))
+    }
+
     fn small() -> Ipam {
-        Ipam::new(Subnet::containing(Ipv4Addr::new(10, 0, 0, 0), 29).unwrap())
+        of("10.0.0.0/29")
     }
 
     #[test]
     fn addresses_start_after_the_gateway_and_stay_with_their_holder() {
-        let mut ipam = Ipam::new(Subnet::DEFAULT);
+        let mut ipam = of("10.88.0.0/16");
         assert_eq!(ipam.reserve("web"), Ok(Ipv4Addr::new(10, 88, 0, 2)));
         assert_eq!(ipam.reserve("db"), Ok(Ipv4Addr::new(10, 88, 0, 3)));
         assert_eq!(ipam.reserve("web"), Ok(Ipv4Addr::new(10, 88, 0, 2)));
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn who_comes_again_gets_the_old_address_unless_it_is_taken() {
-        let mut ipam = Ipam::new(Subnet::DEFAULT);
+        let mut ipam = of("10.88.0.0/16");
         let first = ipam.reserve("web").unwrap();
         ipam.release("web");
         ipam.reserve("db").unwrap();
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_wanted_address_is_refused_with_its_holder_or_its_network() {
-        let mut ipam = Ipam::new(Subnet::DEFAULT);
+        let mut ipam = of("10.88.0.0/16");
         let wanted = Ipv4Addr::new(10, 88, 5, 5);
         ipam.reserve_exact("web", wanted).unwrap();
         ipam.reserve_exact("web", wanted).unwrap();
@@ -231,17 +236,38 @@ mod tests {
         assert_eq!(rest, [3, 4, 5]);
     }
 
+    #[test]
+    fn a_range_is_filled_and_its_rest_is_for_those_who_ask_by_name() {
+        let mut pool = Pool::of("10.90.0.0/24".parse().unwrap());
+        pool.range = Some("10.90.0.128/30".parse().unwrap());
+        pool.reserved = vec![Ipv4Addr::new(10, 90, 0, 129)];
+        let mut ipam = Ipam::new(pool);
+        let given: Vec<_> = ["a", "b", "c"]
+            .map(|id| ipam.reserve(id).map(|ip| ip.octets()[3]))
+            .into();
+        assert_eq!(given, [Ok(128), Ok(130), Ok(131)]);
+        assert!(matches!(ipam.reserve("d"), Err(IpamError::Exhausted(_))));
+        ipam.reserve_exact("d", Ipv4Addr::new(10, 90, 0, 7))
+            .unwrap();
+        assert!(
+            ipam.reserve_exact("e", Ipv4Addr::new(10, 90, 0, 129))
+                .is_err()
+        );
+        ipam.release("b");
+        assert_eq!(ipam.reserve("f"), Ok(Ipv4Addr::new(10, 90, 0, 130)));
+    }
+
     proptest! {
         #[test]
         fn no_two_holders_share_an_address(steps in prop::collection::vec((0u8..12, any::<bool>()), 0..200)) {
-            let mut ipam = Ipam::new(Subnet::containing(Ipv4Addr::new(10, 0, 0, 0), 28).unwrap());
+            let mut ipam = of("10.0.0.0/28");
             for (id, add) in steps {
                 let id = format!("c{id}");
                 if add { ipam.reserve(&id).unwrap(); } else { ipam.release(&id); }
                 prop_assert_eq!(ipam.holders.len(), ipam.by_id.len());
                 for (id, address) in &ipam.by_id {
                     prop_assert_eq!(ipam.holders.get(address), Some(id));
-                    prop_assert!(ipam.subnet.is_for_containers(*address));
+                    prop_assert!(ipam.pool.gives(*address));
                 }
             }
         }

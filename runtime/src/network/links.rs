@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -18,6 +19,7 @@ use rtnetlink::{
 
 use super::error::Error;
 use super::mac::Mac;
+use super::record::NetworkRecord;
 use super::subnet::Subnet;
 
 /// Links, addresses and routes of one network namespace.
@@ -27,18 +29,19 @@ pub struct Links {
 }
 
 /// A container's end of a pair of links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerEnd {
+    /// Its name there, e.g. `eth0`.
+    pub link: String,
     /// Its address.
     pub ip: Ipv4Addr,
-    /// The network that the address lies in; its gateway is the default route.
-    pub subnet: Subnet,
+    /// The bits of `ip` that name the network.
+    pub prefix: u8,
     /// Its link address.
     pub mac: Mac,
+    /// Bytes of the longest packet; the kernel's default when absent.
+    pub mtu: Option<u32>,
 }
-
-/// The name of a container's link as the container sees it.
-pub const CONTAINER_LINK: &str = "eth0";
 
 impl Links {
     /// Opens the calling thread's own network namespace, in a tokio runtime.
@@ -66,49 +69,76 @@ impl Links {
     }
 
     /// Makes the bridge with its gateway's address, unless it is there; then only brings it up.
-    pub async fn bridge(&self, name: &str, subnet: Subnet) -> Result<u32, Error> {
+    pub async fn bridge(&self, record: &NetworkRecord) -> Result<u32, Error> {
+        let name = record.link.as_str();
         if self.index(name).await?.is_none() {
-            let mac = Mac::for_address(subnet.gateway()).0.to_vec();
-            let bridge = LinkBridge::new(name).address(mac).build();
-            let made = self.handle.link().add(bridge).execute().await;
+            let mac = Mac::for_address(record.gateway).0.to_vec();
+            let mut bridge = LinkBridge::new(name).address(mac);
+            if let Some(mtu) = record.mtu {
+                bridge = bridge.mtu(mtu);
+            }
+            let made = self.handle.link().add(bridge.build()).execute().await;
             made.map_err(Error::link(format!("create bridge {name}")))?;
         }
         let index = self.expect(name).await?;
-        self.address(index, name, subnet.gateway(), subnet.prefix())
+        self.address(index, name, record.gateway, record.subnet.prefix())
             .await?;
         self.up(index, name).await?;
         Ok(index)
     }
 
-    /// Makes the pair: `eth0` in this namespace, its other end `peer` in the namespace `host`.
-    pub async fn pair(&self, host: &File, peer: &str, mac: Mac) -> Result<(), Error> {
-        let other = LinkMessageBuilder::<LinkUnspec>::new()
+    /// Makes the pair: `end` in this namespace, its other end `peer` in the namespace `host`.
+    pub async fn pair(&self, host: &File, peer: &str, end: &ContainerEnd) -> Result<(), Error> {
+        let mut other = LinkMessageBuilder::<LinkUnspec>::new()
             .name(peer)
             .setns_by_fd(host.as_raw_fd());
-        let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-            .name(CONTAINER_LINK)
-            .address(mac.0.to_vec())
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(other.build())));
+        let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .name(&end.link)
+            .address(end.mac.0.to_vec());
+        if let Some(mtu) = end.mtu {
+            other = other.mtu(mtu);
+            pair = pair.mtu(mtu);
+        }
+        let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(other.build())));
         let made = self.handle.link().add(pair.build()).execute().await;
-        made.map_err(Error::link(format!(
-            "create links {CONTAINER_LINK} and {peer}"
-        )))
+        let link = &end.link;
+        made.map_err(Error::link(format!("create links {link} and {peer}")))
     }
 
-    /// Gives `eth0` its address and default route.
+    /// Gives a container's end its address, and brings it up.
     pub async fn configure(&self, end: &ContainerEnd) -> Result<(), Error> {
-        let index = self.expect(CONTAINER_LINK).await?;
-        self.address(index, CONTAINER_LINK, end.ip, end.subnet.prefix())
-            .await?;
-        self.up(index, CONTAINER_LINK).await?;
+        let index = self.expect(&end.link).await?;
+        self.address(index, &end.link, end.ip, end.prefix).await?;
+        self.up(index, &end.link).await
+    }
+
+    /// The way to everywhere else, instead of the one there may be.
+    pub async fn default_route(&self, gateway: Ipv4Addr) -> Result<(), Error> {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(end.subnet.gateway())
+            .gateway(gateway)
             .build();
-        let added = self.handle.route().add(route).execute().await;
-        added.map_err(Error::link(format!(
-            "add default route by {}",
-            end.subnet.gateway()
-        )))
+        let added = self.handle.route().add(route).replace().execute().await;
+        added.map_err(Error::link(format!("add default route by {gateway}")))
+    }
+
+    /// The networks that this namespace has routes to, the default route not among them.
+    pub async fn routed(&self) -> Result<Vec<Subnet>, Error> {
+        let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let routes: Result<Vec<_>, _> = self.handle.route().get(all).execute().try_collect().await;
+        let routes = routes.map_err(Error::link("list routes"))?;
+        let subnet = |route: &RouteMessage| {
+            let prefix = route.header.destination_prefix_length.min(30);
+            route
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    RouteAttribute::Destination(RouteAddress::Inet(ip)) => {
+                        Subnet::containing(*ip, prefix)
+                    }
+                    _ => None,
+                })
+        };
+        Ok(routes.iter().filter_map(subnet).collect())
     }
 
     /// Brings up the loopback.

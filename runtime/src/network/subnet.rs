@@ -4,9 +4,13 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// An IPv4 network with room for a gateway and at least one container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Subnet {
     base: Ipv4Addr,
     prefix: u8,
@@ -61,12 +65,48 @@ impl Subnet {
         address.to_bits() & self.mask().to_bits() == self.base.to_bits()
     }
 
-    /// Whether a container may have `address`: neither base, gateway nor broadcast.
-    pub fn is_for_containers(&self, address: Ipv4Addr) -> bool {
-        self.contains(address)
-            && address != self.base
-            && address != self.gateway()
-            && address != self.broadcast()
+    /// Whether `address` can be that of a machine in it: neither the first nor the last.
+    pub fn is_for_machines(&self, address: Ipv4Addr) -> bool {
+        self.contains(address) && address != self.base && address != self.broadcast()
+    }
+
+    /// Whether some address belongs to both.
+    pub fn overlaps(&self, other: &Subnet) -> bool {
+        self.contains(other.base) || other.contains(self.base)
+    }
+
+    /// Whether all addresses of `other` belong to it.
+    pub fn covers(&self, other: &Subnet) -> bool {
+        self.prefix <= other.prefix && self.contains(other.base)
+    }
+}
+
+impl FromStr for Subnet {
+    type Err = String;
+
+    /// `ADDRESS/PREFIX`; host bits are cut.
+    fn from_str(text: &str) -> Result<Subnet, String> {
+        let read = || {
+            let (address, prefix) = text.split_once('/')?;
+            Subnet::containing(address.parse().ok()?, prefix.parse().ok()?)
+        };
+        read().ok_or_else(|| {
+            format!("expected an IPv4 network of 1 to 30 bits such as 10.90.0.0/24, found {text:?}")
+        })
+    }
+}
+
+impl From<Subnet> for String {
+    fn from(subnet: Subnet) -> String {
+        subnet.to_string()
+    }
+}
+
+impl TryFrom<String> for Subnet {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Subnet, String> {
+        text.parse()
     }
 }
 
@@ -89,13 +129,27 @@ mod tests {
     }
 
     #[test]
-    fn base_gateway_and_broadcast_are_not_for_containers() {
+    fn base_and_broadcast_are_nobodys_own() {
         let subnet = Subnet::DEFAULT;
-        for address in [subnet.base(), subnet.gateway(), subnet.broadcast()] {
-            assert!(!subnet.is_for_containers(address), "{address}");
+        for address in [subnet.base(), subnet.broadcast()] {
+            assert!(!subnet.is_for_machines(address), "{address}");
         }
-        assert!(subnet.is_for_containers(Ipv4Addr::new(10, 88, 0, 2)));
-        assert!(!subnet.is_for_containers(Ipv4Addr::new(10, 89, 0, 2)));
+        assert!(subnet.is_for_machines(Ipv4Addr::new(10, 88, 0, 2)));
+        assert!(!subnet.is_for_machines(Ipv4Addr::new(10, 89, 0, 2)));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_overlaps_are_seen() {
+        let read = |text: &str| text.parse::<Subnet>();
+        let wide = read("10.90.0.0/16").unwrap();
+        let narrow = read("10.90.7.9/24").unwrap();
+        assert_eq!(narrow.to_string(), "10.90.7.0/24");
+        assert!(wide.overlaps(&narrow) && narrow.overlaps(&wide));
+        assert!(wide.covers(&narrow) && !narrow.covers(&wide));
+        assert!(!narrow.overlaps(&read("10.90.8.0/24").unwrap()));
+        for bad in ["", "10.0.0.0", "10.0.0.0/33", "fd00::/64", "10.0.0/8", "/8"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

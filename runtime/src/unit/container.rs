@@ -244,7 +244,11 @@ impl<'a> Draft<'a> {
                 Mount::Tmpfs(tmpfs) => o.tmpfs.push(tmpfs),
             },
             "Tmpfs" => push(&mut o.tmpfs, value, values::tmpfs)?,
-            "Network" => o.network = values::network(value)?,
+            "Network" => {
+                let choice = values::network(value)?;
+                o.network = choice.mode;
+                o.networks.extend(choice.join);
+            }
             "User" => o.user = some(value).map(str::to_string),
             "Group" => self.group = some(value).map(str::to_string),
             "GroupAdd" => push(&mut o.groups, value, |v| Ok(v.to_string()))?,

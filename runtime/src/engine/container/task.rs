@@ -335,7 +335,7 @@ impl Task {
         // The engine before this one may have died between the start and its record.
         if self.machine.state.process != Some(process) || !self.machine.state.phase.is_up() {
             let saved = engine.shelf.network(&self.id);
-            let network = self.machine.state.network.clone().or(saved);
+            let network = saved.or_else(|| self.machine.state.network.clone());
             self.machine.state.phase = Phase::Starting;
             self.event(Event::Started {
                 process,

@@ -84,7 +84,7 @@ pub(super) async fn create_container(
         let policy = options.pull;
         let progress = Some(told.clone());
         let created = match engine.puller.get(&options.image, policy, progress).await {
-            Ok(image) => create::create(&engine, options, &image),
+            Ok(image) => create::create(&engine, options, &image).await,
             Err(e) => Err(e),
         };
         let last = match created {

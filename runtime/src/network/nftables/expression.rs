@@ -13,9 +13,9 @@ use crate::network::subnet::Subnet;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// The link it came in by is, or is not, this one.
-    InputLink(Is, &'static str),
+    InputLink(Is, String),
     /// The link it goes out by is, or is not, this one.
-    OutputLink(Is, &'static str),
+    OutputLink(Is, String),
     /// Its source lies in this network.
     Source(Subnet),
     /// Its source is one of the host's loopback addresses.

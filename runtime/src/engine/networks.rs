@@ -1,0 +1,504 @@
+//! Networks that users make: their records on disk, and the containers in them.
+//!
+//! A record is on disk before the network is known, and gone only after its bridge: a death in
+//! between leaves a network that works or one that is not there.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::container::{Container, lock, open_pidfd};
+use super::error::Error;
+use super::machine::Event;
+use super::options::{NetworkJoin, NetworkMode};
+use super::record::{Config, Phase, Process, State};
+use super::{Engine, clock, prepare, resolv, values};
+use crate::network::record::{DEFAULT_ID, FORMAT};
+use crate::network::{Attach, Attachment, Join, NetworkRecord, Networks, Subnet, choose};
+
+/// What somebody wants a network to be.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, or empty.
+    pub driver: String,
+    /// Its addresses; free ones are chosen when absent.
+    pub subnet: Option<Subnet>,
+    /// The bridge's address; the first one when absent.
+    pub gateway: Option<Ipv4Addr>,
+    /// Addresses are given from here.
+    pub range: Option<Subnet>,
+    /// Never given.
+    pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Nothing is routed to or from it.
+    pub internal: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options, as docker's bridge driver names them.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Names that mean something else.
+const TAKEN_NAMES: [&str; 4] = ["bridge", "host", "none", "default"];
+
+/// Makes a network.
+///
+/// # Errors
+/// When it cannot be, or its name or addresses are taken.
+pub async fn create(engine: &Engine, wish: Wish) -> Result<NetworkRecord, Error> {
+    let mut networks = engine.networks.lock().await;
+    values::volume_name(&wish.name).map_err(|e| Error::invalid(format!("network name: {e}")))?;
+    let is_taken = networks.records().any(|record| record.name == wish.name);
+    if is_taken || TAKEN_NAMES.contains(&wish.name.as_str()) {
+        let name = &wish.name;
+        return Err(Error::conflict(format!(
+            "network with name {name} already exists"
+        )));
+    }
+    let taken = networks.taken().await.map_err(failed)?;
+    let used: Vec<Subnet> = networks.records().map(|record| record.subnet).collect();
+    let record = plan(wish, &taken, &used, super::create::new_id()?)?;
+    if networks.has_link(&record.link).await.map_err(failed)? {
+        let link = &record.link;
+        return Err(Error::conflict(format!(
+            "the host has a link {link} already: name another one"
+        )));
+    }
+    engine.shelf.save_network_record(&record)?;
+    networks.add(record.clone());
+    Ok(record)
+}
+
+/// From a wish to a record. Addresses that somebody named may meet the host's own routes, but not
+/// those of another network (`used`); those that are chosen meet neither (`taken`).
+fn plan(wish: Wish, taken: &[Subnet], used: &[Subnet], id: String) -> Result<NetworkRecord, Error> {
+    if !matches!(wish.driver.as_str(), "" | "bridge" | "default") {
+        return Err(Error::invalid(format!(
+            "network driver '{}' is not there: expected bridge",
+            wish.driver
+        )));
+    }
+    let subnet = match wish.subnet {
+        Some(subnet) => subnet,
+        None => choose::subnet(taken).ok_or_else(|| {
+            Error::failed(
+                "no free network between 10.89.0.0 and 10.255.255.0: name one with --subnet",
+            )
+        })?,
+    };
+    if let Some(other) = used.iter().find(|used| used.overlaps(&subnet)) {
+        return Err(Error {
+            status: 403,
+            ..Error::conflict(format!(
+                "invalid pool request: Pool overlaps with other one on this address space: {subnet} meets {other}"
+            ))
+        });
+    }
+    let gateway = wish.gateway.unwrap_or_else(|| subnet.gateway());
+    let inside = wish.reserved.values().chain([&gateway]);
+    if let Some(outside) = inside.into_iter().find(|ip| !subnet.is_for_machines(**ip)) {
+        return Err(Error::invalid(format!(
+            "address {outside}: expected one in {subnet}"
+        )));
+    }
+    if let Some(range) = wish.range.filter(|range| !subnet.covers(range)) {
+        return Err(Error::invalid(format!(
+            "range {range}: expected one in {subnet}"
+        )));
+    }
+    let options = read_options(&wish.options)?;
+    Ok(NetworkRecord {
+        format: FORMAT,
+        link: options.link.unwrap_or_else(|| format!("skb{}", &id[..12])),
+        id,
+        name: wish.name,
+        created_ns: clock::wall_ns(),
+        subnet,
+        gateway,
+        range: wish.range,
+        reserved: wish.reserved,
+        internal: wish.internal,
+        masquerade: options.masquerade,
+        mtu: options.mtu,
+        labels: wish.labels,
+        options: wish.options,
+    })
+}
+
+struct Options {
+    link: Option<String>,
+    masquerade: bool,
+    mtu: Option<u32>,
+}
+
+/// Those of docker's bridge driver that mean something here; all others are refused by name.
+fn read_options(options: &BTreeMap<String, String>) -> Result<Options, Error> {
+    let mut read = Options {
+        link: None,
+        masquerade: true,
+        mtu: None,
+    };
+    for (key, value) in options {
+        let wrong = |expected: &str| {
+            Error::invalid(format!(
+                "network option {key}: expected {expected}, found '{value}'"
+            ))
+        };
+        match key.as_str() {
+            "com.docker.network.driver.mtu" | "mtu" => {
+                let mtu = value.parse().ok().filter(|mtu| (576..=65535).contains(mtu));
+                read.mtu = Some(mtu.ok_or_else(|| wrong("a number from 576 to 65535"))?);
+            }
+            "com.docker.network.bridge.name" => {
+                read.link = Some(link_name(value).ok_or_else(|| {
+                    wrong("at most 15 letters, digits, '-', '_' or '.', not beginning with skv or skeg")
+                })?);
+            }
+            "com.docker.network.bridge.enable_ip_masquerade" => {
+                read.masquerade = values::boolean(value).map_err(|_| wrong("true or false"))?;
+            }
+            "com.docker.network.bridge.enable_icc" => {
+                if !values::boolean(value).map_err(|_| wrong("true or false"))? {
+                    return Err(wrong("true: containers of one network reach each other"));
+                }
+            }
+            _ => return Err(Error::invalid(format!("network option {key} is not there"))),
+        }
+    }
+    Ok(read)
+}
+
+fn link_name(name: &str) -> Option<String> {
+    let is_ours = name.starts_with("skv") || name.starts_with("skeg");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_good = (1..=15).contains(&name.len()) && name.chars().all(is_plain);
+    (is_good && !is_ours && name != "." && name != "..").then(|| name.to_string())
+}
+
+/// A network by id, name or the beginning of its id.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn find(networks: &Networks, text: &str) -> Result<NetworkRecord, Error> {
+    let text = if text == "default" { "bridge" } else { text };
+    let all = || networks.records();
+    if let Some(record) = all()
+        .find(|r| r.id == text)
+        .or_else(|| all().find(|r| r.name == text))
+    {
+        return Ok(record.clone());
+    }
+    let mut begins = all().filter(|record| record.id.starts_with(text));
+    match (begins.next(), begins.next()) {
+        (Some(record), None) if !text.is_empty() => Ok(record.clone()),
+        (Some(_), Some(_)) => Err(Error::invalid(format!(
+            "network {text} is ambiguous: more than one id begins so"
+        ))),
+        _ => Err(Error::not_found(format!("network {text} not found"))),
+    }
+}
+
+/// Removes a network that no container is in.
+///
+/// # Errors
+/// When there is none, it is in use, or the disk refuses.
+pub async fn remove(engine: &Engine, text: &str) -> Result<NetworkRecord, Error> {
+    let mut networks = engine.networks.lock().await;
+    let record = find(&networks, text)?;
+    let refused = |reason: String| Error {
+        status: 403,
+        ..Error::conflict(reason)
+    };
+    if record.is_default() {
+        let name = &record.name;
+        return Err(refused(format!(
+            "{name} is a pre-defined network and cannot be removed"
+        )));
+    }
+    let users = networks.users(&record.id);
+    if !users.is_empty() {
+        let (name, id) = (&record.name, &record.id);
+        let users = engine.with_names(users.join(", "));
+        return Err(refused(format!(
+            "error while removing network: network {name} id {id} has active endpoints: {users}"
+        )));
+    }
+    networks.remove(&record.id).await.map_err(failed)?;
+    engine.shelf.remove_network_record(&record.id)?;
+    Ok(record)
+}
+
+/// The networks that a container that is about to be created asks for, by their ids.
+///
+/// # Errors
+/// When one of them is not there.
+pub fn resolve(networks: &Networks, joins: &mut [NetworkJoin]) -> Result<(), Error> {
+    for join in joins {
+        join.network = find(networks, &join.network)?.id;
+    }
+    Ok(())
+}
+
+/// A container's networks, as it wants them now.
+pub fn joins(container: &Container) -> Vec<Join> {
+    let config = &container.config;
+    if config.options.network != NetworkMode::Bridge {
+        return Vec::new();
+    }
+    let wanted = lock(&container.joins);
+    wanted.iter().map(|join| as_join(config, join)).collect()
+}
+
+/// The networks of a container that asks for none.
+pub fn default_joins() -> Vec<NetworkJoin> {
+    vec![NetworkJoin {
+        network: DEFAULT_ID.to_string(),
+        ..NetworkJoin::default()
+    }]
+}
+
+fn as_join(config: &Config, join: &NetworkJoin) -> Join {
+    let mut names = vec![config.name.clone()];
+    names.extend(join.aliases.iter().cloned());
+    names.extend(config.options.hostname.clone());
+    names.push(config.id.chars().take(12).collect());
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    Join {
+        network: join.network.clone(),
+        ip: join.ip,
+        names,
+    }
+}
+
+/// Puts a container into a network, at once if it runs.
+///
+/// # Errors
+/// When it is in there already, shares the host's network, or the kernel refuses.
+pub async fn connect(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    mut join: NetworkJoin,
+) -> Result<(), Error> {
+    let config = &container.config;
+    can_move(config)?;
+    // One that is about to run would miss it.
+    container.until(|s| s.phase != Phase::Starting).await?;
+    let mut networks = engine.networks.lock().await;
+    let record = find(&networks, &join.network)?;
+    join.network.clone_from(&record.id);
+    let mut wanted = lock(&container.joins).clone();
+    if wanted.iter().any(|other| other.network == record.id) {
+        let (container, network) = (&config.name, &record.name);
+        return Err(Error {
+            status: 403,
+            ..Error::conflict(format!(
+                "endpoint with name {container} already exists in network {network}"
+            ))
+        });
+    }
+    wanted.push(join.clone());
+    let state = container.state();
+    let Some((process, netns)) = running(&state) else {
+        return keep(engine, container, wanted);
+    };
+    let attach = Attach {
+        ports: &config.options.ports,
+        joins: &[],
+        upstreams: &config.options.dns,
+    };
+    let now = networks
+        .connect(&config.id, netns.as_fd(), &as_join(config, &join), &attach)
+        .await
+        .map_err(|e| Error::failed(engine.with_names(e.to_string())))?;
+    keep(engine, container, wanted)?;
+    engine.shelf.save_network(&config.id, now.as_ref())?;
+    // Its task may wait for this lock.
+    drop(networks);
+    moved(engine, container, process, &state, now).await
+}
+
+/// Takes a container out of a network, at once if it runs.
+///
+/// # Errors
+/// When it is not in there, or the kernel refuses.
+pub async fn disconnect(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    network: &str,
+) -> Result<(), Error> {
+    can_move(&container.config)?;
+    container.until(|s| s.phase != Phase::Starting).await?;
+    let mut networks = engine.networks.lock().await;
+    let record = find(&networks, network)?;
+    let mut wanted = lock(&container.joins).clone();
+    let before = wanted.len();
+    wanted.retain(|join| join.network != record.id);
+    if wanted.len() == before {
+        let (container, network) = (&container.config.id, &record.name);
+        return Err(Error {
+            status: 403,
+            ..Error::conflict(format!(
+                "container {container} is not connected to network {network}"
+            ))
+        });
+    }
+    keep(engine, container, wanted)?;
+    let state = container.state();
+    let Some((process, netns)) = running(&state) else {
+        return Ok(());
+    };
+    let now = networks
+        .disconnect(&container.config.id, netns.as_fd(), &record.id)
+        .await
+        .map_err(failed)?;
+    engine
+        .shelf
+        .save_network(&container.config.id, now.as_ref())?;
+    drop(networks);
+    moved(engine, container, process, &state, now).await
+}
+
+fn can_move(config: &Config) -> Result<(), Error> {
+    let mode = match config.options.network {
+        NetworkMode::Bridge => return Ok(()),
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+    };
+    let name = &config.name;
+    Err(Error {
+        status: 403,
+        ..Error::conflict(format!(
+            "container {name} has network {mode}, which cannot be joined with others: create it anew"
+        ))
+    })
+}
+
+fn running(state: &State) -> Option<(Process, OwnedFd)> {
+    let process = state.process.filter(|_| state.phase.is_up())?;
+    Some((process, open_pidfd(process)?))
+}
+
+fn keep(engine: &Engine, container: &Container, wanted: Vec<NetworkJoin>) -> Result<(), Error> {
+    engine.shelf.save_joins(&container.config.id, &wanted)?;
+    *lock(&container.joins) = wanted;
+    Ok(())
+}
+
+/// Makes the change of a running container known in its files of `/etc` and to its task.
+async fn moved(
+    engine: &Engine,
+    container: &Container,
+    process: Process,
+    before: &State,
+    now: Option<Attachment>,
+) -> Result<(), Error> {
+    let config = &container.config;
+    let wiring = |attachment: Option<&Attachment>| {
+        attachment.map_or_else(prepare::Wiring::default, prepare::Wiring::of)
+    };
+    let (old, new) = (wiring(before.network.as_ref()), wiring(now.as_ref()));
+    prepare::rewrite_hosts(&engine.shelf.container(&config.id), config, &old, &new)?;
+    lock(&container.servers).clone_from(&new.servers);
+    resolv::follow_networks(engine, container)?;
+    let network = now.map(Box::new);
+    container.tell(Event::Moved { process, network }).await
+}
+
+fn failed(e: crate::network::Error) -> Error {
+    Error::failed(format!("network: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(change: impl FnOnce(&mut Wish)) -> Result<NetworkRecord, Error> {
+        let mut wish = Wish {
+            name: "back".into(),
+            ..Wish::default()
+        };
+        change(&mut wish);
+        let used = [
+            "10.88.0.0/16".parse().unwrap(),
+            "172.30.0.0/24".parse().unwrap(),
+        ];
+        let mut taken = used.to_vec();
+        taken.push("10.89.0.0/16".parse().unwrap());
+        plan(wish, &taken, &used, "0123456789abcdef".into())
+    }
+
+    #[test]
+    fn what_is_not_said_is_chosen() {
+        let record = wish(|_| {}).unwrap();
+        assert_eq!(record.subnet.to_string(), "10.90.0.0/24");
+        assert_eq!(record.gateway, Ipv4Addr::new(10, 90, 0, 1));
+        assert_eq!(record.link, "skb0123456789ab");
+        assert!(record.masquerade && record.mtu.is_none());
+    }
+
+    #[test]
+    fn what_is_said_is_taken() {
+        let record = wish(|w| {
+            w.subnet = "10.89.4.0/24".parse().ok();
+            w.gateway = Some(Ipv4Addr::new(10, 89, 4, 254));
+            w.range = "10.89.4.128/25".parse().ok();
+            w.options = BTreeMap::from([
+                ("com.docker.network.driver.mtu".into(), "1400".into()),
+                ("com.docker.network.bridge.name".into(), "br-x".into()),
+                (
+                    "com.docker.network.bridge.enable_ip_masquerade".into(),
+                    "false".into(),
+                ),
+            ]);
+        });
+        let record = record.unwrap();
+        assert_eq!((record.mtu, record.link.as_str()), (Some(1400), "br-x"));
+        assert!(!record.masquerade);
+        assert_eq!(record.gateway.octets()[3], 254);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let option = |key: &str, value: &str| {
+            let options = BTreeMap::from([(key.to_string(), value.to_string())]);
+            wish(|w| w.options = options).unwrap_err().message
+        };
+        let subnet = |text: &str| text.parse().ok();
+        for (error, named) in [
+            (
+                wish(|w| w.driver = "overlay".into()).unwrap_err().message,
+                "overlay",
+            ),
+            (
+                wish(|w| w.subnet = subnet("172.30.0.128/25"))
+                    .unwrap_err()
+                    .message,
+                "172.30.0.0/24",
+            ),
+            (
+                wish(|w| w.range = subnet("10.1.0.0/24"))
+                    .unwrap_err()
+                    .message,
+                "10.1.0.0/24",
+            ),
+            (
+                wish(|w| w.gateway = Some(Ipv4Addr::new(10, 1, 0, 1)))
+                    .unwrap_err()
+                    .message,
+                "10.1.0.1",
+            ),
+            (option("com.docker.network.driver.mtu", "9"), "576"),
+            (option("com.docker.network.bridge.name", "skv0"), "skv"),
+            (
+                option("com.docker.network.bridge.enable_icc", "false"),
+                "enable_icc",
+            ),
+            (option("parent", "eth0"), "parent"),
+        ] {
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}
