@@ -78,6 +78,9 @@ pub struct View {
     pub strict: bool,
     /// `PrivateDevices=`: a `/dev` with null, zero, full, random, urandom and tty alone.
     pub private_devices: bool,
+    /// `DevicePolicy=closed`: the devices of the host are there to be looked at, and none opens but
+    /// those six.
+    pub closed_devices: bool,
     /// `ProtectProc=invisible`: only its own user's processes are in `/proc`, and no settings.
     pub private_proc: bool,
     /// The keys that name paths, in the order of the file.
@@ -129,6 +132,8 @@ pub struct Service {
     pub after: Vec<String>,
     /// `Requires=`: services that must be started before this one; implies `After=`.
     pub requires: Vec<String>,
+    /// `ConditionKernelCommandLine=`: a word without which there is no such service; none = always.
+    pub condition: Option<String>,
     /// `Type=`.
     pub kind: Kind,
     /// `ExecStart=`: an absolute path, then arguments.
@@ -184,6 +189,7 @@ impl Service {
             description: String::new(),
             after: Vec::new(),
             requires: Vec::new(),
+            condition: None,
             kind: Kind::default(),
             exec_start: Vec::new(),
             user: None,

@@ -211,7 +211,8 @@ mod tests {
         assert!(!vm.base.1.spare_modules.iter().any(listed), "loaded always");
         assert!(vm.segment.is_none());
         assert!(test.segment.is_some());
-        assert_eq!(vm.segment_services, ["agent"]);
+        assert_eq!(vm.segment_services[0], "agent");
+        assert_eq!(vm.segment_services, test.segment_services);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use steps::{FIRST_OF_VIEW, PID_ROOM, Prepared, STEPS, child};
 
-pub use view::{MountStep, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+pub use view::{DEVICES, MountStep, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 
 /// Steps of a view at most: each has its number in the child's report.
 const MOST_OF_VIEW: usize = 128;

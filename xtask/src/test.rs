@@ -9,7 +9,18 @@ use std::process::Command;
 
 /// Test programs of `qemu-tests/tests` by area.
 const MACHINES: [(&str, &[&str]); 3] = [
-    ("boot", &["boot", "budgets", "image", "state", "faults"]),
+    (
+        "boot",
+        &[
+            "boot",
+            "budgets",
+            "image",
+            "misbehave",
+            "privilege",
+            "state",
+            "faults",
+        ],
+    ),
     (
         "engine",
         &[

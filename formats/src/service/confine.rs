@@ -14,6 +14,7 @@ pub fn set(calls: &mut SystemCalls, view: &mut View, key: &str, value: &str) -> 
         "ProtectSystem" => view.strict = choice(value, "strict", "no")?,
         "ProtectProc" => view.private_proc = choice(value, "invisible", "default")?,
         "PrivateDevices" => view.private_devices = boolean(value)?,
+        "DevicePolicy" => view.closed_devices = choice(value, "closed", "auto")?,
         "ReadWritePaths" => paths(&mut view.paths, value, Access::ReadWrite)?,
         "ReadOnlyPaths" => paths(&mut view.paths, value, Access::ReadOnly)?,
         "InaccessiblePaths" => paths(&mut view.paths, value, Access::Inaccessible)?,
@@ -26,6 +27,9 @@ pub fn set(calls: &mut SystemCalls, view: &mut View, key: &str, value: &str) -> 
 
 /// What holds between the keys.
 pub fn check(service: &Service) -> Result<(), String> {
+    if service.view.closed_devices && !service.view.strict {
+        return Err("DevicePolicy=closed holds only with ProtectSystem=strict".to_owned());
+    }
     let bounding = service.capabilities.unwrap_or(u64::MAX);
     if service.ambient & !bounding != 0 {
         return Err("AmbientCapabilities= names what CapabilityBoundingSet= leaves out".to_owned());
@@ -165,6 +169,7 @@ RuntimeDirectory=skeg/net
             ),
             ("SystemCallFilter=@a\nSystemCallFilter=~b", "expected names"),
             ("SystemCallFilter=", "found nothing"),
+            ("DevicePolicy=closed", "only with ProtectSystem=strict"),
             ("ProtectSystem=full", "expected strict or no"),
             ("ReadWritePaths=var", "expected an absolute path"),
             ("InaccessiblePaths=/var/../etc", "expected an absolute path"),

@@ -7,10 +7,11 @@ use super::value::{boolean, bytes, capabilities, count, duration, number, words}
 use super::{Kind, Restart, Service, ServiceError};
 
 /// Every key there is, with its section.
-pub const KEYS: [(&str, &str); 34] = [
+pub const KEYS: [(&str, &str); 36] = [
     ("Unit", "Description"),
     ("Unit", "After"),
     ("Unit", "Requires"),
+    ("Unit", "ConditionKernelCommandLine"),
     ("Service", "Type"),
     ("Service", "ExecStart"),
     ("Service", "User"),
@@ -24,6 +25,7 @@ pub const KEYS: [(&str, &str); 34] = [
     ("Service", "ProtectSystem"),
     ("Service", "ProtectProc"),
     ("Service", "PrivateDevices"),
+    ("Service", "DevicePolicy"),
     ("Service", "ReadWritePaths"),
     ("Service", "ReadOnlyPaths"),
     ("Service", "InaccessiblePaths"),
@@ -122,6 +124,7 @@ fn set(service: &mut Service, key: &str, value: &str) -> Result<(), String> {
         "Description" => value.clone_into(&mut service.description),
         "After" => service.after.extend(names(value)?),
         "Requires" => service.requires.extend(names(value)?),
+        "ConditionKernelCommandLine" => service.condition = Some(word(value)?),
         "Type" => service.kind = kind(value)?,
         "ExecStart" => service.exec_start = command(value)?,
         "User" => service.user = Some(account(value)?),
@@ -158,6 +161,13 @@ fn set(service: &mut Service, key: &str, value: &str) -> Result<(), String> {
 fn names(value: &str) -> Result<Vec<String>, String> {
     let name = |word: &str| service_name(&format!("{}.service", strip(word))).map(str::to_owned);
     value.split_whitespace().map(name).collect()
+}
+
+fn word(value: &str) -> Result<String, String> {
+    match value.is_empty() || value.contains(char::is_whitespace) {
+        true => Err(format!("expected one word, found \"{value}\"")),
+        false => Ok(value.to_owned()),
+    }
 }
 
 fn strip(word: &str) -> &str {

@@ -13,6 +13,8 @@ const SHELLS: &[&str] = &[
 ];
 /// The virtio-serial port of the test channel.
 const TEST_PORT: &[u8] = b"skeg.test";
+/// How services that only the profile `test` has begin.
+const TEST_SERVICES: &str = "usr/lib/skeg/services/bad-";
 /// Paths that only the profile `test` has.
 const TEST_PATHS: &[&str] = &["usr/lib/skeg/agent", "usr/lib/skeg/services/agent.service"];
 
@@ -30,6 +32,9 @@ pub fn findings(tree: &Tree) -> Vec<String> {
         }
         if TEST_PATHS.contains(&path) {
             found.push(format!("/{path} is the tests' agent"));
+        }
+        if path.starts_with(TEST_SERVICES) {
+            found.push(format!("/{path} is a service of the tests"));
         }
         if let Content::File(bytes) = &entry.content {
             found.extend(in_file(path, bytes));

@@ -264,6 +264,8 @@ pub fn read_services(report: &mut Report, folder: &Path) -> Vec<Service> {
     };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort_unstable();
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let asked = |condition: &String| line.split_whitespace().any(|word| word == condition);
     let mut services = Vec::new();
     for path in files {
         let name = path
@@ -275,6 +277,7 @@ pub fn read_services(report: &mut Report, folder: &Path) -> Vec<Service> {
         let parsed =
             text.and_then(|t| formats::service::parse(&name, &t).map_err(|e| e.to_string()));
         match parsed {
+            Ok(service) if !service.condition.as_ref().is_none_or(asked) => {}
             Ok(service) => services.push(service),
             Err(problem) => report.degrade(&format!("service-invalid:{name}"), &problem),
         }

@@ -262,6 +262,7 @@ impl Host {
             Some(Token::Button(button)) => self.button(button, now),
             Some(Token::Kernel) => self.report.batch().kernel_spoke(now),
             Some(Token::Log(service)) => self.drain_log(service),
+            Some(Token::Tasks(service)) => self.at_its_limit(service),
             // The mailbox was read before anything else.
             Some(Token::Mail) | None => {}
         }

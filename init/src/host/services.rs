@@ -33,6 +33,12 @@ pub(super) struct Run {
     text: String,
     group: Option<u32>,
     failing: bool,
+    /// Tells when it is refused a process.
+    refusals: Option<fs::File>,
+    /// Processes that were killed for want of memory, as counted so far.
+    out_of_memory: u64,
+    /// Why it is ended by us or by the kernel, for people.
+    reason: &'static str,
 }
 
 impl Run {
@@ -44,6 +50,9 @@ impl Run {
             text: String::new(),
             group: None,
             failing: false,
+            refusals: None,
+            out_of_memory: 0,
+            reason: "",
         }
     }
 }
@@ -81,6 +90,9 @@ impl Host {
     }
 
     fn spawn(&mut self, index: usize) {
+        self.runs[index].reason = "";
+        self.report
+            .restore(&limited(&self.supervisor.service(index).name));
         match self.start(index) {
             Ok(pid) => {
                 self.runs[index].group = Some(pid);
@@ -89,6 +101,7 @@ impl Host {
             Err(problem) => {
                 let name = &self.supervisor.service(index).name;
                 self.report.say(&format!("{name}: {problem}"));
+                self.runs[index].text = problem;
                 self.queue.push_back(Event::SpawnFailed(index));
             }
         }
@@ -107,6 +120,15 @@ impl Host {
                     .degrade(&format!("limits:{}", service.name), &failed.join("; "));
             }
         }
+        if let Some(cgroups) = &self.cgroups {
+            // The old one leaves epoll with its descriptor.
+            run.refusals = cgroups.refusals(&service.name).ok();
+            run.out_of_memory = cgroups.out_of_memory(&service.name);
+        }
+        if let Some(file) = &self.runs[index].refusals {
+            self.watch_tasks(index, file);
+        }
+        let run = &self.runs[index];
         let place = Place {
             null: self.null.as_fd(),
             output: run.log.as_ref().map_or(self.null.as_fd(), Log::writer),
@@ -145,6 +167,13 @@ impl Host {
             Ended::Exited(code) => LastExit::Exited(code),
             Ended::Signaled(signal) => LastExit::Signaled(signal),
         };
+        if let Some(cgroups) = &self.cgroups {
+            let count = cgroups.out_of_memory(&self.supervisor.service(index).name);
+            let run = &mut self.runs[index];
+            if count > run.out_of_memory {
+                run.reason = "out of memory";
+            }
+        }
         // What it wrote last comes before what is said about its end.
         self.drain_log(index);
         self.queue.push_back(Event::Exited(index, exit));
@@ -158,13 +187,37 @@ impl Host {
         }
     }
 
-    fn tell(&self, index: usize, note: Note) {
+    /// It goes on with what it has: to refuse more is what the limit is for.
+    pub(super) fn at_its_limit(&mut self, index: usize) {
         let service = self.supervisor.service(index);
+        let limit = service.tasks_max.map_or(String::new(), |n| format!("={n}"));
+        let text = format!("was refused a process by TasksMax{limit}");
+        self.report.degrade(&limited(&service.name), &text);
+    }
+
+    fn ended(&self, index: usize) -> String {
         let ended = match self.supervisor.units()[index].last_exit() {
             Some(LastExit::Exited(code)) => format!("exited with {code}"),
             Some(LastExit::Signaled(signal)) => format!("killed by signal {signal}"),
             None => "did not start".to_owned(),
         };
+        match self.runs[index].reason {
+            "" => ended,
+            reason => format!("{ended}, {reason}"),
+        }
+    }
+
+    fn tell(&mut self, index: usize, note: Note) {
+        let reason = match note {
+            Note::StartTimeout => "not ready in time",
+            // What it was asked to stop for says more.
+            Note::StopTimeout if self.runs[index].reason.is_empty() => "did not stop in time",
+            Note::WatchdogTimeout => "did not feed its watchdog",
+            _ => self.runs[index].reason,
+        };
+        self.runs[index].reason = reason;
+        let ended = self.ended(index);
+        let service = self.supervisor.service(index);
         let text = match note {
             Note::Restarting(pause) => format!("{ended}, starts again in {} ms", pause.as_millis()),
             Note::Failed => format!("{ended}, stays down"),
@@ -184,21 +237,23 @@ impl Host {
 
     /// A service that is down when it should be up is a degraded state, until it has proven itself.
     pub(super) fn judge(&mut self) {
-        for (index, run) in self.runs.iter_mut().enumerate() {
+        for index in 0..self.runs.len() {
             let unit = &self.supervisor.units()[index];
             let failing = unit.is_failing();
-            if failing == run.failing {
+            if failing == self.runs[index].failing {
                 continue;
             }
-            run.failing = failing;
+            self.runs[index].failing = failing;
             let name = format!("service-failing:{}", self.supervisor.service(index).name);
             let down = unit.state() == ServiceState::Failed;
             if !failing {
                 self.report.restore(&name);
             } else if down {
-                self.report.degrade(&name, "is down and stays down");
+                let text = format!("is down and stays down: {}", self.ended(index));
+                self.report.degrade(&name, &text);
             } else {
-                self.report.degrade(&name, "ends again and again");
+                let text = format!("ends again and again: {}", self.ended(index));
+                self.report.degrade(&name, &text);
             }
         }
     }
@@ -284,6 +339,10 @@ impl Host {
             .map(status)
             .collect()
     }
+}
+
+fn limited(service: &str) -> String {
+    format!("service-limited:{service}")
 }
 
 fn as_pid(pid: u32) -> Pid {

@@ -26,6 +26,7 @@ pub(super) enum Token {
     Devices,
     Kernel,
     Log(usize),
+    Tasks(usize),
     Client(usize),
     Button(usize),
 }
@@ -41,6 +42,7 @@ impl Token {
             Self::Client(index) => (5, index),
             Self::Button(index) => (6, index),
             Self::Kernel => (7, 0),
+            Self::Tasks(index) => (8, index),
         };
         (kind << 32) | index as u64
     }
@@ -56,6 +58,7 @@ impl Token {
             5 => Self::Client(index),
             6 => Self::Button(index),
             7 => Self::Kernel,
+            8 => Self::Tasks(index),
             _ => return None,
         })
     }
@@ -161,6 +164,13 @@ impl Host {
         }
     }
 
+    /// Waits until the service is refused a process; told once, then no more.
+    pub(super) fn watch_tasks(&self, index: usize, file: &std::fs::File) {
+        let data = EventData::new_u64(Token::Tasks(index).to_u64());
+        let flags = EventFlags::PRI | EventFlags::ONESHOT;
+        let _ = epoll::add(&self.epoll, file, data, flags);
+    }
+
     /// Stops waiting on a button that is gone.
     pub(super) fn forget_button(&self, button: usize) {
         if let Some(fd) = self.buttons.fd(button) {
@@ -184,6 +194,7 @@ mod tests {
             Token::Log(3),
             Token::Client(15),
             Token::Button(7),
+            Token::Tasks(2),
         ] {
             assert_eq!(Token::from_u64(token.to_u64()), Some(token));
         }

@@ -92,6 +92,26 @@ impl Cgroups {
         }
     }
 
+    /// A file that is urgent to be read (`POLLPRI`) once the service was refused a process.
+    ///
+    /// # Errors
+    /// As open(2) or read(2): without the controller there is none.
+    pub fn refusals(&self, service: &str) -> io::Result<File> {
+        let mut file = File::open(self.folder(service).join("pids.events"))?;
+        // What is told from now on is what comes after this reading.
+        io::Read::read_to_end(&mut file, &mut Vec::new())?;
+        Ok(file)
+    }
+
+    /// How often a process of the service was killed because its memory had reached the limit.
+    #[must_use]
+    pub fn out_of_memory(&self, service: &str) -> u64 {
+        let text = fs::read_to_string(self.folder(service).join("memory.events"));
+        let text = text.unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
     fn folder(&self, service: &str) -> PathBuf {
         self.root.join(CGROUP_SERVICES).join(service)
     }

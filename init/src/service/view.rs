@@ -5,7 +5,7 @@
 use formats::service::{Access, PathRule, View};
 use std::ffi::CString;
 use std::fs;
-use sys::launch::{MountStep, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+use sys::launch::{DEVICES, MountStep, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +36,15 @@ pub fn steps(view: &View, found: impl Fn(&str) -> Option<Found>) -> Result<Vec<M
     if view.strict {
         steps.push(change("/", READ_ONLY | NO_SUID | NO_DEV, 0)?);
     }
-    match (view.private_devices, view.strict) {
-        (true, _) => steps.push(MountStep::Devices),
-        (false, true) => steps.push(change("/dev", 0, NO_DEV)?),
-        (false, false) => {}
+    if view.private_devices {
+        steps.push(MountStep::Devices);
+    } else if view.closed_devices {
+        for device in DEVICES {
+            steps.push(MountStep::Bind(device.into()));
+            steps.push(change(&device.to_string_lossy(), 0, NO_DEV)?);
+        }
+    } else if view.strict {
+        steps.push(change("/dev", 0, NO_DEV)?);
     }
     if view.private_proc {
         steps.push(MountStep::Processes);
@@ -114,6 +119,7 @@ mod tests {
         let view = View {
             strict: true,
             private_devices: true,
+            closed_devices: false,
             private_proc: false,
             paths: vec![
                 rule("/var/lib/secret", Access::Inaccessible),
@@ -131,6 +137,19 @@ mod tests {
             MountStep::HideFolder(c"/var/lib/secret".into()),
         ];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn closed_devices_are_seen_and_six_of_them_open() {
+        let view = View {
+            strict: true,
+            closed_devices: true,
+            ..View::default()
+        };
+        let steps = steps(&view, |_| None).unwrap();
+        assert_eq!(steps.len(), 1 + 2 * DEVICES.len());
+        assert_eq!(steps[1], MountStep::Bind(c"/dev/null".into()));
+        assert_eq!(steps[2], change("/dev/null", 0, NO_DEV).unwrap());
     }
 
     #[test]

@@ -25,6 +25,11 @@ fn main() -> ExitCode {
         },
         ["drive", container, folder, count] => drive(container, folder, count),
         ["read-back", container] => read_back(container),
+        ["misbehave", kind] => match qemu_tests::misbehave::run(kind) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        ["probe", pid, other, filter, writable] => probe(pid, other, filter, writable),
         _ => serve(),
     };
     match done {
@@ -50,6 +55,12 @@ fn read_back(container: &str) -> io::Result<()> {
     let tally = qemu_tests::writer::read_back(container)?;
     println!("{}", serde_json::to_string(&tally)?);
     Ok(())
+}
+
+fn probe(pid: &str, other: &str, filter: &str, writable: &str) -> io::Result<()> {
+    let number = |text: &str| text.parse().map_err(io::Error::other);
+    let said = qemu_tests::probe::run(number(pid)?, number(other)?, filter, writable)?;
+    io::stdout().write_all(said.as_bytes())
 }
 
 fn serve() -> io::Result<()> {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use formats::accounts;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, LocalSet};
@@ -236,8 +237,14 @@ fn listen(socket: &Path) -> anyhow::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(&new).with_context(what)?;
-    let private = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(&new, private).with_context(what)?;
+    let groups = std::fs::read_to_string(formats::paths::GROUPS).unwrap_or_default();
+    let group = accounts::group(&groups, accounts::API_GROUP);
+    if let Some(group) = group {
+        std::os::unix::fs::chown(&new, None, Some(group)).with_context(what)?;
+    }
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    let mode = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(&new, mode).with_context(what)?;
     std::fs::rename(&new, socket).with_context(what)?;
     Ok(listener)
 }

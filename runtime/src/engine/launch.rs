@@ -202,7 +202,7 @@ async fn attach(
     let failed =
         |e: crate::network::Error| Error::failed(engine.with_names(format!("network: {e}")));
     let config = &container.config;
-    let netns = created.pidfd.as_fd();
+    let netns = created.netns.as_fd();
     let mut networks = engine.networks.lock().await;
     match config.options.network {
         NetworkMode::Host => Ok(None),

@@ -14,7 +14,7 @@ use super::options::{
     ContainerOptions, DeviceSpec, HostAddress, MountSource, NetworkMode, Seccomp,
 };
 use super::record::Config;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, give_to_root};
 use super::{resolv, values, volumes};
 use crate::container::defaults;
 use crate::image::Image;
@@ -217,6 +217,7 @@ fn binds(shelf: &Shelf, config: &Config, lower: &[PathBuf]) -> Result<Vec<defaul
 fn host_path(path: &Path) -> Result<PathBuf, Error> {
     if !path.exists() {
         fs::create_dir_all(path).map_err(|e| Error::file("create", path, &e))?;
+        give_to_root(path)?;
     }
     Ok(path.to_path_buf())
 }
@@ -236,10 +237,12 @@ fn etc_files(folder: &Path, config: &Config, wiring: &Wiring) -> Result<defaults
     let resolv_conf = folder.join("resolv.conf");
     resolv::write(&resolv_conf, &config.options, &wiring.servers)
         .map_err(|e| Error::file("write", &resolv_conf, &e))?;
+    give_to_root(&resolv_conf)?;
     let put = |name: &str, text: String| {
         let path = folder.join(name);
         // In place: the file may be mounted in a running container.
         fs::write(&path, text).map_err(|e| Error::file("write", &path, &e))?;
+        give_to_root(&path)?;
         Ok::<_, Error>(Some(path))
     };
     Ok(defaults::EtcFiles {

@@ -77,6 +77,7 @@ impl Shelf {
             let path = folder.join(name);
             fs::create_dir(&path).map_err(|e| Error::file("create", &path, &e))?;
         }
+        give_to_root(&folder.join("upper"))?;
         self.save(&config.id, &State::default())?;
         if !joins.is_empty() {
             self.save_joins(&config.id, joins)?;
@@ -197,7 +198,7 @@ impl Shelf {
             remove_tree(&path).map_err(|e| Error::file("empty", &path, &e))?;
             fs::create_dir(&path).map_err(|e| Error::file("create", &path, &e))?;
         }
-        Ok(())
+        give_to_root(&self.container(id).join("upper"))
     }
 
     /// Removes a container. Its configuration goes first, so that a cut leaves nothing half-known.
@@ -278,6 +279,15 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = fs::read(path).map_err(|e| Error::file("read", path, &e))?;
     serde_json::from_slice(&bytes)
         .map_err(|e| Error::failed(format!("read {}: {e}", path.display())))
+}
+
+/// What a container sees is root's, not the engine's, whose user no container knows.
+///
+/// # Errors
+/// What the file system says.
+pub fn give_to_root(path: &Path) -> Result<(), Error> {
+    std::os::unix::fs::chown(path, Some(0), Some(0))
+        .map_err(|e| Error::file("give to root", path, &e))
 }
 
 /// Removes a folder; one that is not there is no error.

@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 
 use super::error::Error;
-use super::shelf::remove_tree;
+use super::shelf::{give_to_root, remove_tree};
 
 /// The content of a volume, made if it is not there.
 ///
@@ -25,7 +25,10 @@ pub fn ensure(volumes: &Path, name: &str) -> Result<PathBuf, Error> {
     // Checked again here: whatever way the name came, it must not lead out of the folder.
     super::values::volume_name(name).map_err(Error::invalid)?;
     let data = volumes.join(name).join("_data");
-    sys::durable::create_dir_all(&data)?;
+    if !data.is_dir() {
+        sys::durable::create_dir_all(&data)?;
+        give_to_root(&data)?;
+    }
     Ok(data)
 }
 

@@ -40,6 +40,8 @@ pub struct Created {
     pub pid: u32,
     /// pidfd of that process, close-on-exec.
     pub pidfd: OwnedFd,
+    /// Its network namespace, close-on-exec.
+    pub netns: OwnedFd,
     /// Master of its terminal, with [`super::Stdio::Terminal`].
     pub terminal: Option<OwnedFd>,
     id: String,
@@ -138,7 +140,8 @@ impl Client {
             let directory = cgroup.directory().try_clone_to_owned().map_err(broken)?;
             parcel.add(Role::Cgroup, directory);
         }
-        let (pid, pidfd) = self.request(&id, RequestKind::Create, plan, parcel).await?;
+        let cloned = self.request(&id, RequestKind::Create, plan, parcel);
+        let (pid, pidfd, netns) = cloned.await?;
         let mut status = Receiver::from_owned_fd(status).map_err(broken)?;
         match next_report(&mut status).await.map_err(broken)? {
             Some(Report::Ready) => {}
@@ -152,9 +155,14 @@ impl Client {
             }
         }
         let terminal = receive_terminal(console).map_err(broken)?;
+        let Some(netns) = netns else {
+            died(&pidfd).await;
+            return Err(Error::Died { id });
+        };
         Ok(Created {
             pid,
             pidfd,
+            netns,
             terminal,
             id,
             start: Some(start),
@@ -187,7 +195,7 @@ impl Client {
             let directory = cgroup.directory().try_clone_to_owned().map_err(broken)?;
             parcel.add(Role::Cgroup, directory);
         }
-        let (pid, pidfd) = self.request(&id, RequestKind::Exec, plan, parcel).await?;
+        let (pid, pidfd, _) = self.request(&id, RequestKind::Exec, plan, parcel).await?;
         let mut status = Receiver::from_owned_fd(status).map_err(broken)?;
         match next_report(&mut status).await.map_err(broken)? {
             None => {}
@@ -217,7 +225,7 @@ impl Client {
         kind: RequestKind,
         plan: Plan,
         parcel: Parcel,
-    ) -> Result<(u32, OwnedFd), Error> {
+    ) -> Result<(u32, OwnedFd, Option<OwnedFd>), Error> {
         let socket = self.socket.clone();
         let asked = move || {
             let request = Request {
@@ -229,9 +237,10 @@ impl Client {
         };
         let answered = tokio::task::spawn_blocking(asked).await;
         let answered = answered.map_err(|error| self.broken(io::Error::other(error)))?;
-        let (answer, pidfd) = answered.map_err(|source| self.broken(source))?;
-        match (answer, pidfd) {
-            (Answer::Cloned { pid }, Some(pidfd)) => Ok((pid, pidfd)),
+        let (answer, fds) = answered.map_err(|source| self.broken(source))?;
+        let mut fds = fds.into_iter();
+        match (answer, fds.next()) {
+            (Answer::Cloned { pid }, Some(pidfd)) => Ok((pid, pidfd, fds.next())),
             (Answer::Cloned { .. }, None) => {
                 Err(self.broken(io::Error::other("answered without a pidfd")))
             }
@@ -368,7 +377,7 @@ fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
 }
 
-fn ask(socket: &Path, request: &Request, fds: &[OwnedFd]) -> io::Result<(Answer, Option<OwnedFd>)> {
+fn ask(socket: &Path, request: &Request, fds: &[OwnedFd]) -> io::Result<(Answer, Vec<OwnedFd>)> {
     let connection = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -383,11 +392,11 @@ fn ask(socket: &Path, request: &Request, fds: &[OwnedFd]) -> io::Result<(Answer,
     let mut all: Vec<BorrowedFd<'_>> = vec![body.as_fd()];
     all.extend(fds.iter().map(AsFd::as_fd));
     wire::send(connection.as_fd(), MAGIC, &all)?;
-    let (bytes, mut received) = wire::receive(connection.as_fd())?;
+    let (bytes, received) = wire::receive(connection.as_fd())?;
     if bytes.is_empty() {
         return Err(io::Error::other("closed the connection without an answer"));
     }
-    Ok((serde_json::from_slice(&bytes)?, received.pop()))
+    Ok((serde_json::from_slice(&bytes)?, received))
 }
 
 /// The next line on a status pipe, `None` at its end.

@@ -1,7 +1,7 @@
 //! The zygote: a small single-threaded process that clones containers as children of PID 1.
 //!
 //! It executes plans that its client has made and decides nothing itself; it knows no image, no
-//! network and no unit, and serves only root.
+//! network and no unit, and serves only root and the engine's user.
 
 pub mod client;
 pub mod server;
@@ -185,7 +185,7 @@ pub(crate) enum Role {
     Exit,
 }
 
-/// The zygote's answer, with the pidfd when there is one.
+/// The zygote's answer, with the pidfd when there is one, and after it a container's network namespace.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Answer {

@@ -1,12 +1,14 @@
 //! The zygote's loop: one connection, one request, one clone.
 //!
-//! Never starts a thread, never logs between clone and exec, and serves only root.
+//! Never starts a thread, never logs between clone and exec, and serves only root and the engine.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use formats::accounts;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::DumpableBehavior;
@@ -29,7 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When it cannot listen. It must be called before the process has a second thread.
 pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
-    let mut listener = Some(listen(socket)?);
+    let accounts = std::fs::read_to_string(formats::paths::ACCOUNTS).unwrap_or_default();
+    let engine = accounts::user(&accounts, accounts::ENGINE);
+    let mut listener = Some(listen(socket, engine)?);
     rustix::process::chdir("/")?;
     // Between clone and exec a container could else reach this program and its descriptors by
     // /proc/PID/exe and /proc/PID/fd (CVE-2019-5736).
@@ -44,14 +48,24 @@ pub fn serve(socket: &Path) -> io::Result<std::convert::Infallible> {
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => continue,
             Err(error) => return Err(error.into()),
         };
-        if let Err(error) = serve_one(connection, &mut listener) {
+        let served = admit(&connection, engine).and_then(|()| serve_one(connection, &mut listener));
+        if let Err(error) = served {
             eprintln!("zygote: {error}");
         }
     }
     Err(io::Error::other("a clone came back to the zygote's loop"))
 }
 
-fn listen(path: &Path) -> io::Result<OwnedFd> {
+/// Plans say what is done as root: nobody else may have one executed.
+fn admit(connection: &OwnedFd, engine: Option<(u32, u32)>) -> io::Result<()> {
+    let uid = wire::peer_uid(connection.as_fd())?;
+    match uid == 0 || engine.is_some_and(|(engine, _)| uid == engine) {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("user {uid} refused"))),
+    }
+}
+
+fn listen(path: &Path, engine: Option<(u32, u32)>) -> io::Result<OwnedFd> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -66,6 +80,10 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
     let bound = rustix::net::bind(&socket, &SocketAddrUnix::new(path)?);
     rustix::process::umask(before);
     bound?;
+    if let Some((_, group)) = engine {
+        std::os::unix::fs::chown(path, None, Some(group))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    }
     rustix::net::listen(&socket, 64)?;
     Ok(socket)
 }
@@ -75,10 +93,6 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
 fn serve_one(connection: OwnedFd, listener: &mut Option<OwnedFd>) -> io::Result<()> {
     for timeout in [Timeout::Recv, Timeout::Send] {
         set_socket_timeout(&connection, timeout, Some(PATIENCE))?;
-    }
-    let uid = wire::peer_uid(connection.as_fd())?;
-    if uid != 0 {
-        return Err(io::Error::other(format!("user {uid} refused: root only")));
     }
     let (request, fds) = receive(&connection)?;
     match request.kind {
@@ -148,10 +162,9 @@ impl Descriptors {
 pub(super) fn answer(
     connection: &OwnedFd,
     answer: &Answer,
-    pidfd: Option<&OwnedFd>,
+    fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let fds: Vec<_> = pidfd.iter().map(|pidfd| pidfd.as_fd()).collect();
-    wire::send(connection.as_fd(), &serde_json::to_vec(answer)?, &fds)?;
+    wire::send(connection.as_fd(), &serde_json::to_vec(answer)?, fds)?;
     Ok(())
 }
 
@@ -174,11 +187,16 @@ fn create(
             become_child(plan, fds)
         }
         Ok(Cloned::Parent { pid, pidfd }) => {
-            answer(&connection, &Answer::Cloned { pid }, Some(&pidfd))
+            // Whoever opens it must be allowed to trace the child; the engine need not be. One that
+            // has died already has none, and its status pipe tells.
+            let netns = std::fs::File::open(format!("/proc/{pid}/ns/net")).ok();
+            let netns = netns.as_ref().map(AsFd::as_fd);
+            let fds: Vec<_> = [pidfd.as_fd()].into_iter().chain(netns).collect();
+            answer(&connection, &Answer::Cloned { pid }, &fds)
         }
         Err(error) => {
             let failure = Failure::kernel("clone3", "", error);
-            answer(&connection, &Answer::Failed(failure), None)
+            answer(&connection, &Answer::Failed(failure), &[])
         }
     }
 }

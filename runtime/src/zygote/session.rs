@@ -32,7 +32,7 @@ pub(super) fn exec(
         }
         Err(error) => {
             let failure = Failure::kernel("clone3", "", error);
-            answer(&connection, &Answer::Failed(failure), None)
+            answer(&connection, &Answer::Failed(failure), &[])
         }
     }
 }
@@ -41,7 +41,7 @@ fn help(connection: OwnedFd, request: &Request, mut fds: Descriptors) -> io::Res
     // Its children are to be waited for, unlike the zygote's.
     sys::child::default_signals();
     let (cgroup, exit) = (fds.take(Role::Cgroup), fds.take(Role::Exit));
-    let refuse = |failure| answer(&connection, &Answer::Failed(failure), None);
+    let refuse = |failure| answer(&connection, &Answer::Failed(failure), &[]);
     let (ours, theirs) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -66,7 +66,7 @@ fn help(connection: OwnedFd, request: &Request, mut fds: Descriptors) -> io::Res
                 }
                 None => (pid, pidfd),
             };
-            answer(&connection, &Answer::Cloned { pid }, Some(&pidfd))?;
+            answer(&connection, &Answer::Cloned { pid }, &[pidfd.as_fd()])?;
             drop((connection, ours));
             tell_end(&pidfd, exit)
         }

@@ -37,15 +37,18 @@ pub enum MountStep {
     Processes,
 }
 
-/// What a program may expect in `/dev`: name, major and minor number.
-const DEVICES: [(&CStr, u32, u32); 6] = [
-    (c"/dev/null", 1, 3),
-    (c"/dev/zero", 1, 5),
-    (c"/dev/full", 1, 7),
-    (c"/dev/random", 1, 8),
-    (c"/dev/urandom", 1, 9),
-    (c"/dev/tty", 5, 0),
+/// What a program may expect in `/dev`.
+pub const DEVICES: [&CStr; 6] = [
+    c"/dev/null",
+    c"/dev/zero",
+    c"/dev/full",
+    c"/dev/random",
+    c"/dev/urandom",
+    c"/dev/tty",
 ];
+
+/// Their major and minor numbers.
+const NUMBERS: [(u32, u32); 6] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)];
 
 /// Leaves for a mount namespace whose mounts follow the host's, and are none of the host's business.
 pub(super) fn leave() -> bool {
@@ -127,7 +130,7 @@ fn devices() -> bool {
     if !mount(c"tmpfs", c"/dev", flags, c"mode=755,size=64k,nr_inodes=16") {
         return false;
     }
-    for (path, major, minor) in DEVICES {
+    for (path, (major, minor)) in DEVICES.iter().zip(NUMBERS) {
         let device = libc::makedev(major, minor);
         // SAFETY: the path is a constant C string; chmod, since the umask took bits away.
         let made = unsafe {

@@ -153,6 +153,8 @@ impl Store {
         let result = (|| {
             let diff = made.join("diff");
             std::fs::create_dir_all(&diff)?;
+            // A container's `/`, unless the layer says whose it is.
+            std::os::unix::fs::chown(&diff, Some(0), Some(0))?;
             let unpacked = layer::extract(file, &diff, id, &self.inner.options.limits)?;
             let info = LayerInfo {
                 size: unpacked.size,

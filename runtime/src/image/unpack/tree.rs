@@ -167,6 +167,9 @@ impl Tree {
                     let above = self.open_folder(&parent).map_err(missing)?;
                     let start = prefix.iter().rposition(|b| *b == b'/').map_or(0, |i| i + 1);
                     let fd = self.folder_in(&above, &prefix[start..], prefix, true)?;
+                    let root = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
+                    rustix::fs::fchown(&fd, Some(root.0), Some(root.1))
+                        .map_err(|e| UnpackError::io("change owner of", prefix, e))?;
                     set_mode(&fd, 0o755, prefix)?;
                 }
                 Err(e) => return Err(UnpackError::io("open folder", prefix, e)),

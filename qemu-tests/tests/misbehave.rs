@@ -1,0 +1,168 @@
+//! Services and containers that misbehave in every way at once: each is bounded, backed off and
+//! shown, and all the others go on as before.
+
+use anyhow::{Context, Result, ensure};
+use formats::status::{ServiceStatus, Status};
+use qemu_tests::artefacts::Test;
+use qemu_tests::disk::Config;
+use qemu_tests::fixtures::{tools, web};
+use qemu_tests::scene::{READY, eventually, pushed};
+use qemu_tests::{Disk, Image, Running};
+use std::time::Duration;
+
+/// Emulated, and with a processor that two programs want whole.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAGE: Duration = Duration::from_secs(60);
+const GOOD: [&str; 3] = ["net", "zygote", "engine"];
+/// What `skeg status` says of each service.
+const SHOWN: [&str; 5] = [
+    "service-failing:bad-crash: ends again and again: exited with 1",
+    "service-failing:bad-silent: ends again and again: killed by signal 9, not ready in time",
+    "service-failing:bad-hang: ends again and again: killed by signal 9, did not feed its watchdog",
+    "service-failing:bad-eat: ends again and again: killed by signal 9, out of memory",
+    "service-limited:bad-fork: was refused a process by TasksMax=24",
+];
+/// Restarts within the test's time at most, with pauses that double from 200 ms to 30 s: a service
+/// that is not backed off would come to hundreds.
+const RESTARTS: u32 = 15;
+
+#[test]
+fn services_and_containers_that_misbehave_are_bounded_and_shown_and_harm_no_other() -> Result<()> {
+    let test = Test::named("misbehave")?;
+    let mut machine = booted(&test)?;
+    let before = pids(&machine)?;
+    shown(&machine)?;
+    page(&machine)?;
+    containers(&machine)?;
+    bounded(&machine)?;
+    page(&machine)?;
+    let after = pids(&machine)?;
+    ensure!(
+        before == after,
+        "daemons before {before:?}, after {after:?}"
+    );
+    machine.console().check_for_oops()?;
+    // What takes no signal delays the way down by its own timeout and no more.
+    machine.press_power_button()?;
+    machine.wait_off(PATIENCE)?;
+    test.passed();
+    Ok(())
+}
+
+fn booted(test: &Test) -> Result<Running> {
+    let image = Image::built("test")?;
+    let page = pushed(web::image(), "web")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let port = qemu_tests::fixtures::registry::Registry::shared()?.port();
+    let unit = |image: &str, more: &str| {
+        format!(
+            "[Container]\nImage={image}\n{more}\n[Service]\nRestart=always\n\n\
+             [Install]\nWantedBy=multi-user.target\n"
+        )
+    };
+    let config = Config::new()
+        .registry(port)
+        .unit("web.container", &unit(&page, "PublishPort=8080:80"))
+        .unit("loop.container", &unit(&tools, "Exec=count 1 3"))
+        .unit(
+            "stuck.container",
+            &unit(&tools, "Exec=stubborn\nStopTimeout=2"),
+        );
+    let disk = Disk::fresh(test, &image, &config)?;
+    let machine = test
+        .boot(&image)
+        .with_disk(&disk)
+        .kernel_option("skeg.test=misbehave")
+        .forward(8080)
+        .start()?;
+    machine.console().wait("service:engine", READY)?;
+    Ok(machine)
+}
+
+fn page(machine: &Running) -> Result<()> {
+    let page = qemu_tests::web::page(machine.port(8080)?, "/", PAGE)?;
+    ensure!(page.contains("Skeg served this page"), "{page}");
+    Ok(())
+}
+
+fn services(machine: &Running) -> Result<Vec<ServiceStatus>> {
+    let text = machine.read("/run/skeg/status.json")?;
+    let status: Status = serde_json::from_str(&text).context("read status.json")?;
+    Ok(status.services)
+}
+
+fn pids(machine: &Running) -> Result<Vec<(String, Option<u32>, u32)>> {
+    let all = services(machine)?.into_iter();
+    let good = all.filter(|service| GOOD.contains(&service.name.as_str()));
+    Ok(good.map(|s| (s.name, s.pid, s.restarts)).collect())
+}
+
+/// A person sees which service misbehaves, and how.
+fn shown(machine: &Running) -> Result<()> {
+    eventually("every one is shown", PATIENCE, || {
+        let status = machine.skeg(&["status"])?;
+        for line in SHOWN {
+            ensure!(status.contains(line), "no `{line}` in:\n{status}");
+        }
+        Ok(())
+    })
+}
+
+fn bounded(machine: &Running) -> Result<()> {
+    for service in services(machine)? {
+        let count = service.restarts;
+        ensure!(
+            count <= RESTARTS,
+            "{} restarted {count} times",
+            service.name
+        );
+    }
+    let number = |file: &str| -> Result<u64> {
+        let text = machine.read(&format!("/sys/fs/cgroup/skeg.slice/{file}"))?;
+        Ok(text.trim().parse()?)
+    };
+    ensure!(
+        number("bad-fork/pids.current")? <= 24,
+        "processes of bad-fork"
+    );
+    let peak = number("bad-eat/memory.peak")?;
+    ensure!(peak <= 24 << 20, "bad-eat had {peak} bytes");
+    Ok(())
+}
+
+fn containers(machine: &Running) -> Result<()> {
+    let tools = pushed(tools::image(), "tools")?;
+    let greedy = "dd if=/dev/zero of=/dev/shm/x bs=1M count=60";
+    let bomb = "b() { b | b & }; b & exec sleep 1000";
+    let run = [
+        "run",
+        "-d",
+        "--memory",
+        "24M",
+        "--pids-limit",
+        "50",
+        "--name",
+    ];
+    machine.skeg(&[&run[..], &["bomb", &tools, "sh", "-c", bomb]].concat())?;
+    machine.skeg(&[&run[..], &["greedy", &tools, "sh", "-c", greedy]].concat())?;
+    eventually("the containers are shown", PATIENCE, || {
+        let status = machine.skeg(&["status"])?;
+        let says = |name: &str, what: &str| {
+            let mut lines = status
+                .lines()
+                .filter(|line| line.trim_end().ends_with(name));
+            let is_said = lines.any(|line| line.contains(what));
+            ensure!(is_said, "{name} is not `{what}` in:\n{status}");
+            Ok(())
+        };
+        says("loop", "Restarting (3)")?;
+        says("greedy", "out of memory")?;
+        says("bomb", "Up ")?;
+        says("stuck", "Up ")?;
+        says("web", "Up ")
+    })?;
+    page(machine)?;
+    machine.skeg(&["stop", "stuck"])?;
+    machine.skeg(&["rm", "-f", "bomb"])?;
+    Ok(())
+}
