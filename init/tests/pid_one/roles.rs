@@ -185,10 +185,11 @@ impl Container {
         let mut bytes = [0u8; 4];
         told.read_exact(&mut bytes).unwrap();
         let pid = u32::from_le_bytes(bytes);
-        while parent_of(pid) != 1 {
+        let raw = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        // Before it leads a group of its own it would be killed with the engine's.
+        while parent_of(pid) != 1 || rustix::process::getpgid(Some(raw)) != Ok(raw) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let raw = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).unwrap();
         Self {
             pid,
