@@ -301,7 +301,7 @@ pub async fn connect(
     }
     wanted.push(join.clone());
     let state = container.state();
-    let Some((process, netns)) = running(&state) else {
+    let Some((process, netns)) = running(engine, container, &state).await? else {
         return keep(engine, container, wanted);
     };
     let attach = Attach {
@@ -347,7 +347,7 @@ pub async fn disconnect(
     }
     keep(engine, container, wanted)?;
     let state = container.state();
-    let Some((process, netns)) = running(&state) else {
+    let Some((process, netns)) = running(engine, container, &state).await? else {
         return Ok(());
     };
     let now = networks
@@ -376,9 +376,20 @@ fn can_move(config: &Config) -> Result<(), Error> {
     })
 }
 
-fn running(state: &State) -> Option<(Process, OwnedFd)> {
-    let process = state.process.filter(|_| state.phase.is_up())?;
-    Some((process, open_pidfd(process)?))
+/// The process of a container that runs, and its network namespace.
+async fn running(
+    engine: &Engine,
+    container: &Container,
+    state: &State,
+) -> Result<Option<(Process, OwnedFd)>, Error> {
+    let process = state.process.filter(|_| state.phase.is_up());
+    let Some((process, pidfd)) = process.and_then(|one| Some((one, open_pidfd(one)?))) else {
+        return Ok(None);
+    };
+    let id = &container.config.id;
+    let netns = engine.zygote.network(id, pidfd).await;
+    let netns = netns.map_err(|e| Error::failed(engine.with_names(e.to_string())))?;
+    Ok(Some((process, netns)))
 }
 
 fn keep(engine: &Engine, container: &Container, wanted: Vec<NetworkJoin>) -> Result<(), Error> {

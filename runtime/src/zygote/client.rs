@@ -3,25 +3,19 @@
 //! Never clones by itself, and leaves nothing behind when a start fails: no cgroup, no process.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use super::{
-    Answer, CreateRequest, Error, ExecRequest, MAGIC, Request, RequestKind, Role, Stdio, wire,
-};
+use super::parcel::{self, Parcel};
+use super::{Answer, CreateRequest, Error, ExecRequest, Request, RequestKind, Role, wire};
 use crate::container::cgroup::Cgroup;
 use crate::container::child::Report;
 use crate::container::plan::{Around, Plan};
-
-/// The zygote clones in milliseconds; a stuck one must not hold a start for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// No line on a status pipe is longer.
 const MAX_REPORT: usize = 64 << 10;
@@ -211,6 +205,25 @@ impl Client {
         })
     }
 
+    /// The network namespace of a running container's process, close-on-exec.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub async fn network(&self, id: &str, pidfd: OwnedFd) -> Result<OwnedFd, Error> {
+        let mut parcel = Parcel::default();
+        parcel.add(Role::Container, pidfd);
+        let asked = self.ask(RequestKind::Network, Plan::default(), parcel);
+        match asked.await? {
+            (Answer::Failed(failure), _) => Err(Error::Failed {
+                id: id.into(),
+                failure,
+            }),
+            (_, mut fds) => fds
+                .pop()
+                .ok_or_else(|| self.broken(io::Error::other("answered without a namespace"))),
+        }
+    }
+
     fn broken(&self, source: io::Error) -> Error {
         Error::Zygote {
             socket: self.socket.display().to_string(),
@@ -218,7 +231,7 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its answer, off the async threads.
+    /// Has a process cloned: its pid, its pidfd, and a new container's network namespace.
     async fn request(
         &self,
         id: &str,
@@ -226,22 +239,11 @@ impl Client {
         plan: Plan,
         parcel: Parcel,
     ) -> Result<(u32, OwnedFd, Option<OwnedFd>), Error> {
-        let socket = self.socket.clone();
-        let asked = move || {
-            let request = Request {
-                kind,
-                plan,
-                fds: parcel.roles,
-            };
-            ask(&socket, &request, &parcel.fds)
-        };
-        let answered = tokio::task::spawn_blocking(asked).await;
-        let answered = answered.map_err(|error| self.broken(io::Error::other(error)))?;
-        let (answer, fds) = answered.map_err(|source| self.broken(source))?;
+        let (answer, fds) = self.ask(kind, plan, parcel).await?;
         let mut fds = fds.into_iter();
         match (answer, fds.next()) {
             (Answer::Cloned { pid }, Some(pidfd)) => Ok((pid, pidfd, fds.next())),
-            (Answer::Cloned { .. }, None) => {
+            (Answer::Cloned { .. } | Answer::Opened, _) => {
                 Err(self.broken(io::Error::other("answered without a pidfd")))
             }
             (Answer::Failed(failure), _) => Err(Error::Failed {
@@ -249,6 +251,27 @@ impl Client {
                 failure,
             }),
         }
+    }
+
+    /// Sends a request and waits for its answer, off the async threads.
+    async fn ask(
+        &self,
+        kind: RequestKind,
+        plan: Plan,
+        parcel: Parcel,
+    ) -> Result<(Answer, Vec<OwnedFd>), Error> {
+        let socket = self.socket.clone();
+        let asked = move || {
+            let request = Request {
+                kind,
+                plan,
+                fds: parcel.roles,
+            };
+            parcel::ask(&socket, &request, &parcel.fds)
+        };
+        let answered = tokio::task::spawn_blocking(asked).await;
+        let answered = answered.map_err(|error| self.broken(io::Error::other(error)))?;
+        answered.map_err(|source| self.broken(source))
     }
 }
 
@@ -326,77 +349,8 @@ impl ExecSession {
     }
 }
 
-/// The descriptors of a request and what they are for.
-#[derive(Default)]
-struct Parcel {
-    roles: Vec<Role>,
-    fds: Vec<OwnedFd>,
-}
-
-impl Parcel {
-    fn add(&mut self, role: Role, fd: OwnedFd) {
-        self.roles.push(role);
-        self.fds.push(fd);
-    }
-
-    /// Adds the streams; with a terminal, returns the socket on which its master arrives.
-    fn add_stdio(&mut self, stdio: Stdio, plan: &Plan) -> io::Result<Option<OwnedFd>> {
-        match (stdio, plan.terminal) {
-            (
-                Stdio::Streams {
-                    stdin,
-                    stdout,
-                    stderr,
-                },
-                false,
-            ) => {
-                for stream in [stdin, stdout, stderr] {
-                    self.add(Role::Stdio, stream);
-                }
-                Ok(None)
-            }
-            (Stdio::Terminal, true) => {
-                let (ours, theirs) = rustix::net::socketpair(
-                    AddressFamily::UNIX,
-                    SocketType::SEQPACKET,
-                    SocketFlags::CLOEXEC,
-                    None,
-                )?;
-                self.add(Role::Console, theirs);
-                Ok(Some(ours))
-            }
-            (_, terminal) => {
-                let text = format!("process.terminal is {terminal}, and the streams are not");
-                Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-            }
-        }
-    }
-}
-
 fn close_on_exec_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pipe_with(PipeFlags::CLOEXEC)?)
-}
-
-fn ask(socket: &Path, request: &Request, fds: &[OwnedFd]) -> io::Result<(Answer, Vec<OwnedFd>)> {
-    let connection = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    for timeout in [Timeout::Recv, Timeout::Send] {
-        set_socket_timeout(&connection, timeout, Some(PATIENCE))?;
-    }
-    rustix::net::connect(&connection, &SocketAddrUnix::new(socket)?)?;
-    let body = wire::body(request)?;
-    let mut all: Vec<BorrowedFd<'_>> = vec![body.as_fd()];
-    all.extend(fds.iter().map(AsFd::as_fd));
-    wire::send(connection.as_fd(), MAGIC, &all)?;
-    let (bytes, received) = wire::receive(connection.as_fd())?;
-    if bytes.is_empty() {
-        return Err(io::Error::other("closed the connection without an answer"));
-    }
-    Ok((serde_json::from_slice(&bytes)?, received))
 }
 
 /// The next line on a status pipe, `None` at its end.

@@ -4,6 +4,7 @@
 //! network and no unit, and serves only root and the engine's user.
 
 pub mod client;
+mod parcel;
 pub mod server;
 mod session;
 pub(crate) mod wire;
@@ -161,6 +162,8 @@ pub(crate) enum RequestKind {
     Create,
     /// Start a process in a container.
     Exec,
+    /// Open a container's network namespace, for a client that may not trace it. No plan.
+    Network,
 }
 
 /// What a descriptor is for.
@@ -194,6 +197,8 @@ pub(crate) enum Answer {
         /// The child as the zygote sees it.
         pid: u32,
     },
-    /// Not cloned.
+    /// The network namespace is what comes with it.
+    Opened,
+    /// Not done.
     Failed(Failure),
 }

@@ -98,6 +98,7 @@ fn serve_one(connection: OwnedFd, listener: &mut Option<OwnedFd>) -> io::Result<
     match request.kind {
         RequestKind::Create => create(connection, &request, fds, listener),
         RequestKind::Exec => session::exec(connection, &request, fds, listener),
+        RequestKind::Network => network(&connection, fds),
     }
 }
 
@@ -198,6 +199,28 @@ fn create(
             let failure = Failure::kernel("clone3", "", error);
             answer(&connection, &Answer::Failed(failure), &[])
         }
+    }
+}
+
+fn network(connection: &OwnedFd, mut fds: Descriptors) -> io::Result<()> {
+    let container = fds.take(Role::Container);
+    let container = container.ok_or_else(|| io::Error::other("no container's pidfd"))?;
+    match network_of(&container) {
+        Ok(netns) => answer(connection, &Answer::Opened, &[netns.as_fd()]),
+        Err(error) => {
+            let failure = Failure::kernel("open", "its network namespace", error);
+            answer(connection, &Answer::Failed(failure), &[])
+        }
+    }
+}
+
+/// By its number, which is nobody else's as long as the pidfd tells the same one afterwards.
+fn network_of(container: &OwnedFd) -> io::Result<OwnedFd> {
+    let pid = wire::pid_of(container.as_fd())?;
+    let netns = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    match wire::pid_of(container.as_fd())? == pid {
+        true => Ok(netns.into()),
+        false => Err(rustix::io::Errno::SRCH.into()),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
@@ -111,6 +111,16 @@ pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
         .as_raw())
 }
 
+/// The process of a pidfd, for as long as nobody has reaped it.
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path)?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    // -1 once it is gone.
+    let pid = pid.and_then(|pid| pid.trim().parse().ok());
+    pid.ok_or_else(|| rustix::io::Errno::SRCH.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +148,16 @@ mod tests {
     fn a_body_that_can_still_change_is_refused() {
         let fd = rustix::fs::memfd_create("request", MemfdFlags::ALLOW_SEALING).unwrap();
         assert!(read_body::<String>(fd).is_err());
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_pidfd_until_it_is_reaped() {
+        let mut process = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&process);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+        let pidfd = pidfd.unwrap();
+        assert_eq!(pid_of(pidfd.as_fd()).unwrap(), process.id());
+        process.wait().unwrap();
+        assert!(pid_of(pidfd.as_fd()).is_err());
     }
 }

@@ -38,6 +38,7 @@ cases![
     a_sysctl_of_the_host_is_refused,
     a_terminal_is_the_console_and_controls,
     an_exec_joins_the_container,
+    a_running_container_s_network_is_opened_for_the_engine,
     an_exec_of_a_missing_command_is_named,
     an_exec_on_a_terminal_works,
     devices_are_refused_without_a_cgroup,
@@ -458,6 +459,19 @@ async fn an_exec_joins_the_container(host: Host) {
         assert!(out.contains(line), "{line} in {out}");
     }
     assert_eq!(err, "gone\n");
+}
+
+async fn a_running_container_s_network_is_opened_for_the_engine(host: Host) {
+    let command = "stat -L -c %i /proc/self/ns/net";
+    let (request, streams) = running(&host, &Options::default(), command).await;
+    let pidfd = request.pidfd.try_clone().unwrap();
+    let netns = host.client.network(&request.id, pidfd).await.unwrap();
+    let found = rustix::fs::fstat(&netns).unwrap().st_ino;
+    let mut session = host.client.exec(request).await.unwrap();
+    assert_eq!(session.wait().await, Some(ExecStatus::Exited(0)));
+    assert_eq!(harness::read(streams.out), format!("{found}\n"));
+    let own = std::fs::metadata("/proc/self/ns/net").unwrap();
+    assert_ne!(std::os::unix::fs::MetadataExt::ino(&own), found);
 }
 
 async fn an_exec_of_a_missing_command_is_named(host: Host) {
