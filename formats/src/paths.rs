@@ -30,6 +30,10 @@ pub const NETWORK_FOLDER: &str = "/run/skeg/net";
 pub const UPDATE_SOCKET: &str = "/run/skeg/update.sock";
 /// Where the updater mounts the ESP while it uses it.
 pub const ESP: &str = "/efi";
+/// Docker's Engine API.
+pub const DOCKER_SOCKET: &str = "/run/docker.sock";
+/// `ca.pem`, `cert.pem` and `key.pem` here let clients reach it over TCP, with certificates of that authority.
+pub const DOCKER_CERTIFICATES: &str = "/etc/skeg/docker";
 /// Resolver configuration as the network daemon learnt it; `/etc/resolv.conf` links here.
 pub const RESOLV_CONF: &str = "/run/skeg/net/resolv.conf";
 /// Addresses, routes and servers of the host, written by the network daemon.

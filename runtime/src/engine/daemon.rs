@@ -24,7 +24,7 @@ use super::puller::Puller;
 use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
-use super::{Engine, clock, health, http, launch, resolv, shutdown};
+use super::{Engine, clock, docker, health, http, launch, resolv, shutdown};
 use crate::beat::Beat;
 use crate::image::Store;
 use crate::network::Networks;
@@ -42,6 +42,8 @@ struct Places {
     zygote: PathBuf,
     units: PathBuf,
     cgroups: PathBuf,
+    docker: PathBuf,
+    certificates: PathBuf,
 }
 
 impl Places {
@@ -55,6 +57,11 @@ impl Places {
             zygote: zygote_socket(),
             units: place("SKEG_UNITS", formats::paths::QUADLET),
             cgroups: place("SKEG_CGROUPS", "/sys/fs/cgroup"),
+            docker: place("SKEG_DOCKER_SOCKET", formats::paths::DOCKER_SOCKET),
+            certificates: place(
+                "SKEG_DOCKER_CERTIFICATES",
+                formats::paths::DOCKER_CERTIFICATES,
+            ),
         }
     }
 }
@@ -117,6 +124,10 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     tokio::spawn(resolv::follow(engine.clone()));
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
+    match listen(&places.docker) {
+        Ok(listener) => docker::serve(&engine, listener, &places.certificates),
+        Err(e) => engine.trouble("docker", format!("{e:#}")),
+    }
     notify.tell("READY=1");
     units::face::serve(&engine);
     units::start_wanted(&engine, boot);

@@ -10,6 +10,7 @@ mod container;
 pub mod crash;
 mod create;
 mod daemon;
+mod docker;
 mod error;
 mod exec;
 mod health;
