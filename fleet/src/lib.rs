@@ -6,6 +6,8 @@
 pub mod agent;
 pub mod brake;
 pub mod engine;
+#[cfg(feature = "edges")]
+pub mod etcd;
 pub mod machine;
 pub mod plan;
 #[cfg(any(test, feature = "sim"))]

@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 19] = [
+const NEEDED: [Package; 21] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -44,6 +44,11 @@ const NEEDED: [Package; 19] = [
     package("nftables", "to look at the rules that the tests make"),
     package("dnsmasq-base", "the DHCP server of the network's tests"),
     package("ca-certificates", "the roots that the image trusts"),
+    package(
+        "protobuf-compiler",
+        "protoc, which the client of etcd is built with",
+    ),
+    package("libprotobuf-dev", "the protocol files that protoc includes"),
 ];
 
 /// Only for benchmarks: what builds the system that Skeg is compared with.
