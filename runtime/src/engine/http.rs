@@ -21,9 +21,9 @@ use asked::Query;
 
 use super::Engine;
 use super::api::{EngineStatus, ImageSummary, Told, UnitSummary, VolumeSummary};
-use super::container::{Container, lock};
+use super::container::lock;
 use super::error::Error;
-use super::options::{MountSource, PullPolicy};
+use super::options::PullPolicy;
 use super::{units, volumes};
 
 type Answer<T> = Result<Json<T>, Error>;
@@ -172,17 +172,8 @@ async fn list_volumes(Shared(engine): Arced) -> Answer<Vec<VolumeSummary>> {
 }
 
 fn users_of(engine: &Engine, volume: &str) -> Vec<String> {
-    let uses = |c: &&Arc<Container>| {
-        let named = MountSource::Volume(volume.to_string());
-        c.config.options.mounts.iter().any(|m| m.source == named)
-            || c.config.anonymous.iter().any(|(_, name)| name == volume)
-    };
-    engine
-        .all()
-        .iter()
-        .filter(uses)
-        .map(|c| c.config.name.clone())
-        .collect()
+    let users = volumes::users(engine, volume);
+    users.iter().map(|c| c.config.name.clone()).collect()
 }
 
 async fn remove_volume(Shared(engine): Arced, Query(query): Query<NameQuery>) -> Answer<()> {

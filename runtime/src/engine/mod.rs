@@ -20,7 +20,6 @@ mod io;
 mod launch;
 mod log;
 mod machine;
-#[expect(dead_code, reason = "the routes of the Docker API call it")]
 mod networks;
 pub mod options;
 mod prepare;

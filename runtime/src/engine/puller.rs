@@ -15,6 +15,7 @@ use super::api::Told;
 use super::error::Error;
 use super::init_client;
 use super::options::PullPolicy;
+use crate::image::registry::Login;
 use crate::image::{Image, Phase, Progress, Reference, Registries, Store};
 
 /// A way to the pulls.
@@ -27,6 +28,7 @@ pub struct Puller {
 struct Request {
     image: String,
     policy: PullPolicy,
+    login: Option<Login>,
     progress: Option<mpsc::Sender<Told>>,
     answer: oneshot::Sender<Result<Image, Error>>,
 }
@@ -57,10 +59,25 @@ impl Puller {
         policy: PullPolicy,
         progress: Option<mpsc::Sender<Told>>,
     ) -> Result<Image, Error> {
+        self.get_as(image, policy, None, progress).await
+    }
+
+    /// As [`Puller::get`], with a login of the user's own.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn get_as(
+        &self,
+        image: &str,
+        policy: PullPolicy,
+        login: Option<Login>,
+        progress: Option<mpsc::Sender<Told>>,
+    ) -> Result<Image, Error> {
         let (answer, answered) = oneshot::channel();
         let request = Request {
             image: image.to_string(),
             policy,
+            login,
             progress,
             answer,
         };
@@ -135,7 +152,7 @@ async fn pull(
         }
     };
     let image = store
-        .pull(reference, registries, tell)
+        .pull_as(reference, registries, request.login.clone(), tell)
         .await
         .map_err(|e| Error::failed(chain(&e)))?;
     tracing::info!("pulled {reference}");

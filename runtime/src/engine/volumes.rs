@@ -2,11 +2,13 @@
 //!
 //! The image is looked at through a mount that is attached nowhere, and only below its own root.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::mount::{
@@ -14,7 +16,12 @@ use rustix::mount::{
     fsopen,
 };
 
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use super::container::Container;
 use super::error::Error;
+use super::options::MountSource;
 use super::shelf::{give_to_root, remove_tree};
 
 /// The content of a volume, made if it is not there.
@@ -30,6 +37,75 @@ pub fn ensure(volumes: &Path, name: &str) -> Result<PathBuf, Error> {
         give_to_root(&data)?;
     }
     Ok(data)
+}
+
+/// What a volume was made with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Nanoseconds since the epoch.
+    pub created_ns: u64,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Options of its driver.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// Makes a volume and keeps what it was made with: one that is there is whole.
+///
+/// # Errors
+/// When the name cannot be, or what the file system says.
+pub fn make(volumes: &Path, name: &str, made: &Made) -> Result<PathBuf, Error> {
+    let data = ensure(volumes, name)?;
+    let bytes = serde_json::to_vec(made).map_err(|e| Error::failed(e.to_string()))?;
+    sys::durable::write(&data.with_file_name("_made.json"), &bytes, 0o600)?;
+    Ok(data)
+}
+
+/// What a volume was made with; of one that a container made by naming it, when that was.
+pub fn made(volumes: &Path, name: &str) -> Made {
+    let folder = volumes.join(name);
+    let read = fs::read(folder.join("_made.json"));
+    let read = read
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    read.unwrap_or_else(|| Made {
+        created_ns: made_ns(&folder).unwrap_or_default(),
+        ..Made::default()
+    })
+}
+
+fn made_ns(folder: &Path) -> Option<u64> {
+    let meta = fs::metadata(folder).ok()?;
+    let since = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH);
+    u64::try_from(since.ok()?.as_nanos()).ok()
+}
+
+/// The containers that have a volume, running or not.
+pub fn users(engine: &Engine, volume: &str) -> Vec<Arc<Container>> {
+    let named = MountSource::Volume(volume.to_string());
+    let uses = |c: &Arc<Container>| {
+        c.config.options.mounts.iter().any(|m| m.source == named)
+            || c.config.anonymous.iter().any(|(_, name)| name == volume)
+    };
+    engine.all().into_iter().filter(uses).collect()
+}
+
+/// Bytes of the files in a folder; what cannot be looked at counts nothing.
+pub fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let one = |entry: fs::DirEntry| {
+        let meta = entry.metadata().ok();
+        meta.map_or(0, |meta| {
+            if meta.is_dir() {
+                size(&entry.path())
+            } else {
+                meta.len()
+            }
+        })
+    };
+    entries.map(one).sum()
 }
 
 /// All volumes, by name.
@@ -254,6 +330,24 @@ mod tests {
         fs::remove_file(data.join("a")).unwrap();
         again();
         assert!(!data.join("a").exists());
+    }
+
+    #[test]
+    fn what_a_volume_was_made_with_is_kept_beside_its_content() {
+        let root = tempfile::tempdir().unwrap();
+        let wanted = Made {
+            created_ns: 7,
+            labels: BTreeMap::from([("a".to_string(), "b".to_string())]),
+            options: BTreeMap::new(),
+        };
+        let data = make(root.path(), "v", &wanted).unwrap();
+        assert_eq!(made(root.path(), "v"), wanted);
+        assert!(fs::read_dir(&data).unwrap().next().is_none());
+        fs::write(data.join("four"), "1234").unwrap();
+        assert_eq!(size(&data), 4);
+        ensure(root.path(), "plain").unwrap();
+        let plain = made(root.path(), "plain");
+        assert!(plain.labels.is_empty() && plain.created_ns > 0);
     }
 
     #[test]

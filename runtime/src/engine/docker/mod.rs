@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 pub mod asked;
 mod listen;
+mod objects;
 #[allow(dead_code)]
 pub mod refusal;
 mod system;
@@ -34,6 +35,7 @@ fn router(engine: Arc<Engine>) -> Router {
         .route("/_ping", get(system::ping).head(system::ping))
         .route("/version", get(system::version))
         .route("/info", get(system::info))
+        .merge(objects::routes())
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_page)
         .with_state(engine);

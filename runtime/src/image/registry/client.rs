@@ -96,6 +96,20 @@ impl Client {
         })
     }
 
+    /// Asks whether the registry lets us in at all; of the endpoint, the repository is empty.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub async fn knock(&self, endpoint: &Endpoint) -> Result<(), RegistryError> {
+        let scheme = if endpoint.insecure { "http" } else { "https" };
+        let text = format!("{scheme}://{}/v2/", endpoint.host);
+        let url = Url::parse(&text).ok_or_else(|| RegistryError::Protocol {
+            place: endpoint.host.clone(),
+            message: format!("`{text}` is no URL"),
+        })?;
+        self.get(endpoint, &url, &[]).await.map(drop)
+    }
+
     /// Fetches a small blob whole.
     ///
     /// # Errors
@@ -212,9 +226,12 @@ impl Client {
         endpoint: &Endpoint,
         challenge: Challenge,
     ) -> Result<HeaderValue, RegistryError> {
-        let login = self
-            .credentials
-            .find(&endpoint.registry, &endpoint.repository);
+        let given = self.settings.login.as_ref();
+        let given = given.filter(|(registry, _)| *registry == endpoint.registry);
+        let login = given.map(|(_, login)| login).or_else(|| {
+            self.credentials
+                .find(&endpoint.registry, &endpoint.repository)
+        });
         let basic = login.map(|l| secret(&l.basic())).transpose()?;
         let Challenge::Bearer {
             realm,
@@ -237,8 +254,13 @@ impl Client {
         if let Some(service) = service {
             url::add_query(&mut url.target, "service", &service);
         }
-        let pull = || format!("repository:{}:pull", endpoint.repository);
-        url::add_query(&mut url.target, "scope", &scope.unwrap_or_else(pull));
+        let pull = || {
+            let repository = &endpoint.repository;
+            (!repository.is_empty()).then(|| format!("repository:{repository}:pull"))
+        };
+        if let Some(scope) = scope.or_else(pull) {
+            url::add_query(&mut url.target, "scope", &scope);
+        }
         let answer = self
             .transport
             .follow(&url, endpoint.insecure, basic, &[])

@@ -42,6 +42,12 @@ struct Auth {
 }
 
 impl Login {
+    /// Of a name and a password.
+    #[must_use]
+    pub fn new(name: String, password: String) -> Self {
+        Self { name, password }
+    }
+
     /// The value of a Basic `Authorization` header.
     #[must_use]
     pub fn basic(&self) -> String {

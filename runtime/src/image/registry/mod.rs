@@ -28,6 +28,8 @@ pub use retry::Retry;
 pub struct Settings {
     /// Where credentials lie.
     pub auth_file: PathBuf,
+    /// A login for one registry, before what the file says.
+    pub login: Option<(String, Login)>,
     /// Where trusted certificates lie.
     pub trust: Trust,
     /// How long to wait for a connection, per address.
@@ -42,6 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             auth_file: PathBuf::from(AUTH_FILE),
+            login: None,
             trust: Trust::default(),
             connect: Duration::from_secs(10),
             stall: Duration::from_secs(30),

@@ -175,7 +175,7 @@ impl Store {
         Ok(wrong)
     }
 
-    fn replace(&self, new: Images) -> io::Result<()> {
+    pub(super) fn replace(&self, new: Images) -> io::Result<()> {
         let layout = &self.inner.layout;
         super::reserve::spend(&layout.reserve(), || new.save(&layout.images()))?;
         let mut state = guard(&self.inner.state);

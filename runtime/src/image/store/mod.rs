@@ -19,6 +19,7 @@ mod error;
 mod layers;
 mod layout;
 mod locks;
+mod names;
 mod pull;
 mod record;
 mod reserve;
@@ -34,7 +35,7 @@ use oci_spec::image::ImageConfiguration;
 use tokio::sync::Semaphore;
 
 use super::platform::Platform;
-use super::registry::{Client, Settings};
+use super::registry::{Client, Login, RegistryError, Settings};
 use super::unpack::Limits;
 use super::{DiffId, Digest, Reference, Registries};
 pub use error::{Problem, PullCause, PullError, StoreError};
@@ -200,6 +201,31 @@ impl Store {
         registries: &Registries,
         progress: impl Fn(Progress),
     ) -> Result<Image, PullError> {
+        self.pull_as(reference, registries, None, progress).await
+    }
+
+    /// A client as pulls use it; `login` is for the registry of that name, and for no mirror of it.
+    ///
+    /// # Errors
+    /// When the host's credentials are malformed.
+    pub fn client(&self, login: Option<(String, Login)>) -> Result<Client, RegistryError> {
+        Client::new(Settings {
+            login,
+            ..self.inner.options.client.clone()
+        })
+    }
+
+    /// As [`Store::pull`], with a login of the user's own.
+    ///
+    /// # Errors
+    /// As [`Store::pull`].
+    pub async fn pull_as(
+        &self,
+        reference: &Reference,
+        registries: &Registries,
+        login: Option<Login>,
+        progress: impl Fn(Progress),
+    ) -> Result<Image, PullError> {
         if let Some(image) = self.pinned(reference) {
             return Ok(image);
         }
@@ -210,7 +236,7 @@ impl Store {
         let endpoints = registries
             .endpoints(reference)
             .map_err(|e| fail(e.into()))?;
-        let client = Client::new(self.inner.options.client.clone());
+        let client = self.client(login.map(|login| (reference.registry().to_owned(), login)));
         let client = client.map_err(|e| fail(PullCause::Client(e)))?;
         let mut last = None;
         for endpoint in &endpoints {

@@ -35,6 +35,7 @@ fn options(folder: &Path) -> Options {
     };
     let client = Settings {
         auth_file: folder.join("auth.json"),
+        login: None,
         trust,
         connect: Duration::from_secs(2),
         stall: Duration::from_millis(400),
