@@ -19,6 +19,7 @@ use crate::engine::docker::Arced;
 use crate::engine::docker::asked::Asked;
 use crate::engine::error::Error;
 use crate::engine::options::PullPolicy;
+use crate::image::Reference;
 use crate::image::registry::Login;
 
 pub async fn create(Shared(engine): Arced, query: Asked, headers: HeaderMap) -> Answer<Response> {
@@ -90,8 +91,11 @@ async fn stream(name: &str, mut lines: Lines) -> Answer<Response> {
         },
         ..e
     })?;
-    let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
-    let head = json!({ "status": format!("Pulling from {name}"), "id": tag });
+    let (repository, tag) = match name.parse::<Reference>() {
+        Ok(reference) => (reference.repository().to_string(), reference.wanted()),
+        Err(_) => (name.to_string(), "latest".to_string()),
+    };
+    let head = json!({ "status": format!("Pulling from {repository}"), "id": tag });
     let queue = std::collections::VecDeque::from([encode(&head), encode(&first)]);
     let body = futures_util::stream::unfold((queue, lines), |(mut queue, mut lines)| async move {
         let line = match queue.pop_front() {

@@ -58,7 +58,7 @@ fn view(engine: &Engine, name: &str, made: &Made) -> Value {
 pub fn with_usage(engine: &Engine, name: &str) -> Value {
     let made = volumes::made(&engine.shelf.volumes(), name);
     let mut view = view(engine, name, &made);
-    let size = volumes::size(&engine.shelf.volumes().join(name));
+    let size = volumes::size(&engine.shelf.volumes().join(name).join("_data"));
     view["UsageData"] = json!({ "Size": size, "RefCount": users(engine, name).len() });
     view
 }
@@ -190,7 +190,7 @@ pub async fn prune(Shared(engine): Arced, asked: Asked) -> Answer<Json<Value>> {
             let made = volumes::made(&folder, &name);
             let is_meant = all || made.labels.contains_key(ANONYMOUS);
             if is_meant && has_labels(&filters, &made.labels) && users(engine, &name).is_empty() {
-                room += volumes::size(&folder.join(&name));
+                room += volumes::size(&folder.join(&name).join("_data"));
                 volumes::remove(&folder, &name)?;
                 deleted.push(name);
             }
