@@ -4,13 +4,16 @@
 
 use super::{Gate, Verdict};
 use formats::health::{Line, MAX_LINE};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Between two looks at the clock, and two tries to connect.
-const LOOK: Duration = Duration::from_millis(250);
+/// At most, before an engine that has hung up is called again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// Time since the kernel started.
 #[must_use]
@@ -24,23 +27,26 @@ pub fn now() -> Duration {
 #[must_use]
 pub fn judge(socket: &Path, expected: &[String], patience: Duration) -> Verdict {
     let mut gate = Gate::new(expected, now() + patience);
+    // Before the first call, so that no engine comes between.
+    let arrivals = Arrivals::beside(socket);
     let mut client = None;
     loop {
         if let Some(verdict) = gate.verdict(now()) {
             return verdict;
         }
+        let left = gate.due().saturating_sub(now());
         if client.is_none() {
             client = Client::connect(socket);
         }
-        match client.as_mut().map(Client::next) {
+        match client.as_mut().map(|client| client.next(left)) {
             Some(Next::Line(line)) => gate.take(line, now()),
             Some(Next::Nothing) => {}
             Some(Next::End) => {
                 client = None;
                 gate.lost();
-                std::thread::sleep(LOOK);
+                arrivals.wait(left.min(AGAIN));
             }
-            None => std::thread::sleep(LOOK),
+            None => arrivals.wait(left),
         }
     }
 }
@@ -52,7 +58,7 @@ pub fn healthy(socket: &Path, patience: Duration) -> Option<Vec<String>> {
     let mut client = Client::connect(socket)?;
     let mut units = Vec::new();
     while now() < deadline {
-        match client.next() {
+        match client.next(deadline.saturating_sub(now())) {
             Next::Line(Line::Unit(unit)) if unit.is_healthy() => units.push(unit.unit),
             Next::Line(Line::Synced) => {
                 units.sort();
@@ -63,6 +69,36 @@ pub fn healthy(socket: &Path, patience: Duration) -> Option<Vec<String>> {
         }
     }
     None
+}
+
+/// Names that come to be in the socket's folder.
+struct Arrivals {
+    inotify: Option<OwnedFd>,
+}
+
+impl Arrivals {
+    fn beside(socket: &Path) -> Self {
+        let watch = |folder: &Path| {
+            let inotify =
+                inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+            let new = inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+            inotify::add_watch(&inotify, folder, new)?;
+            rustix::io::Result::Ok(inotify)
+        };
+        let inotify = socket.parent().and_then(|folder| watch(folder).ok());
+        Self { inotify }
+    }
+
+    /// Waits for one, and takes all that are there; never longer than `patience`.
+    fn wait(&self, patience: Duration) {
+        let Some(inotify) = &self.inotify else {
+            return std::thread::sleep(patience.min(AGAIN));
+        };
+        let limit = Timespec::try_from(patience).ok();
+        let mut watched = [PollFd::new(inotify, PollFlags::IN)];
+        let _ = poll(&mut watched, limit.as_ref());
+        while rustix::io::read(inotify, &mut [0; 4096]).is_ok() {}
+    }
 }
 
 struct Client {
@@ -79,14 +115,23 @@ enum Next {
 impl Client {
     fn connect(socket: &Path) -> Option<Self> {
         let stream = UnixStream::connect(socket).ok()?;
-        stream.set_read_timeout(Some(LOOK)).ok()?;
         Some(Self {
             stream: BufReader::with_capacity(MAX_LINE, stream),
             begun: Vec::new(),
         })
     }
 
-    fn next(&mut self) -> Next {
+    fn next(&mut self, patience: Duration) -> Next {
+        // None at all would mean for ever.
+        let patience = patience.max(Duration::from_millis(1));
+        if self
+            .stream
+            .get_ref()
+            .set_read_timeout(Some(patience))
+            .is_err()
+        {
+            return Next::End;
+        }
         let left = (MAX_LINE - self.begun.len().min(MAX_LINE)) as u64;
         let read = (&mut self.stream)
             .take(left)
@@ -145,6 +190,29 @@ mod tests {
         let (_folder, socket) = engine(told, true);
         let units = healthy(&socket, Duration::from_secs(20));
         assert_eq!(units, Some(vec!["web.service".to_owned()]));
+    }
+
+    #[test]
+    fn an_engine_that_comes_late_is_heard_at_once_and_judged_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("health.sock");
+        let there = socket.clone();
+        let judged = std::thread::spawn(move || {
+            let begun = now();
+            (judge(&there, &[], super::super::SETTLE * 4), now() - begun)
+        });
+        let new = socket.with_extension("new");
+        let listener = UnixListener::bind(&new).unwrap();
+        std::fs::rename(&new, &socket).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let hello = r#"{"line":"hello","format":1,"boot_id":"b"}"#;
+        let synced = r#"{"line":"synced"}"#;
+        stream
+            .write_all(format!("{hello}\n{synced}\n").as_bytes())
+            .unwrap();
+        let (verdict, took) = judged.join().unwrap();
+        assert_eq!(verdict, Verdict::Passed(Vec::new()));
+        assert!(took >= super::super::SETTLE, "{took:?}");
     }
 
     #[test]

@@ -84,6 +84,13 @@ impl Gate {
         (now >= self.deadline).then(|| Verdict::Failed(self.complaint()))
     }
 
+    /// When there is a verdict even if the engine says nothing more.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        let settled = self.good_since.map(|at| at + SETTLE);
+        settled.map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
     fn look(&mut self, now: Duration) {
         let good = self.synced && self.expected.iter().all(|name| self.is_healthy(name));
         self.good_since = match good {
@@ -182,6 +189,7 @@ mod tests {
         ];
         let mut gate = gate(&["web.service"], lines);
         assert_eq!(gate.verdict(seconds(14)), None);
+        assert_eq!(gate.due(), seconds(15));
         let passed = Some(Verdict::Passed(vec!["web.service".into()]));
         assert_eq!(gate.verdict(seconds(15)), passed);
     }
