@@ -6,6 +6,7 @@
 mod beat;
 pub mod cli;
 pub mod container;
+pub mod crash;
 pub mod daemon_log;
 pub mod engine;
 pub mod hostnet;

@@ -82,7 +82,7 @@ pub fn zygote_socket() -> PathBuf {
 pub fn main() -> anyhow::Result<()> {
     sys::heap::keep_small();
     crate::daemon_log::start();
-    super::crash::permit()?;
+    crate::crash::permit()?;
     clock::steady();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::crash::{self, Point};
+use crate::crash::{self, Point};
 
 /// Why PID 1 did not do it.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,6 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Engine;
 use super::container::{Container, Running, lock, release};
-use super::crash::{self, Point};
 use super::error::Error;
 use super::init_client;
 use super::io::Streams;
@@ -23,6 +22,7 @@ use super::prepare;
 use super::proc;
 use super::record::{Config, Process};
 use crate::container::cgroup::Placement;
+use crate::crash::{self, Point};
 use crate::network::record::DEFAULT_ID;
 use crate::network::{Attach, Attachment, Join};
 use crate::zygote::{CreateRequest, Created, Stdio};

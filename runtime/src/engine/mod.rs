@@ -7,7 +7,6 @@ pub mod api;
 mod backoff;
 mod clock;
 mod container;
-pub mod crash;
 mod create;
 mod daemon;
 mod docker;

@@ -18,6 +18,7 @@ use super::{Answer, MAGIC, Request, RequestKind, Role, session, wire};
 use crate::container::child::{self, Child, Start};
 use crate::container::failure::{Doing, Failure};
 use crate::container::plan::Plan;
+use crate::crash::{self, Point};
 use crate::supervisor::Supervisor;
 
 /// `CLONE_PARENT` (clone(2)).
@@ -181,6 +182,7 @@ fn create(
         .namespaces
         .iter()
         .fold(CLONE_PARENT, |flags, one| flags | one.clone_flag());
+    crash::at(Point::Received);
     let cloned = clone3(flags, cgroup.as_ref().map(AsFd::as_fd));
     match cloned {
         Ok(Cloned::Child) => {
@@ -188,6 +190,7 @@ fn create(
             become_child(plan, fds)
         }
         Ok(Cloned::Parent { pid, pidfd }) => {
+            crash::at(Point::Forked);
             // Whoever opens it must be allowed to trace the child; the engine need not be. One that
             // has died already has none, and its status pipe tells.
             let netns = std::fs::File::open(format!("/proc/{pid}/ns/net")).ok();

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Adopted, Command, Container, Running, lock, open_pidfd, release};
 use crate::container::cgroup::Cgroup;
-use crate::engine::crash::{self, Point};
+use crate::crash::{self, Point};
 use crate::engine::error::Error;
 use crate::engine::io::Streams;
 use crate::engine::launch::{self, Launched};

@@ -1,4 +1,4 @@
-//! The steps of a container's start and end, at each of which a test has the engine die.
+//! The steps of a container's start and end, at each of which a test has the engine die, or the zygote.
 //!
 //! Only builds for tests die: any other has nothing at these places, and refuses to start when it is asked
 //! for one.
@@ -12,6 +12,10 @@ pub enum Point {
     Intended,
     /// Layers and files are ready, and nothing has been cloned.
     Prepared,
+    /// The zygote has the request, and has cloned nothing. Here it is the zygote that dies.
+    Received,
+    /// The child is there, and the engine has not been told. Here, too.
+    Forked,
     /// The child waits, and nobody but the engine knows of it.
     Cloned,
     /// The child has its network.
@@ -36,9 +40,11 @@ pub enum Point {
 
 impl Point {
     /// All, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Intended,
         Self::Prepared,
+        Self::Received,
+        Self::Forked,
         Self::Cloned,
         Self::Attached,
         Self::Asked,
