@@ -206,6 +206,7 @@ async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
         units: Mutex::new(board),
         troubles: Mutex::new(BTreeMap::new()),
         filling: Mutex::new(()),
+        changed: tokio::sync::watch::Sender::new(()),
         stopping: AtomicBool::new(false),
         booting,
         cgroups,

@@ -1,6 +1,6 @@
 //! Unit health for others, on [`formats::paths::HEALTH_SOCKET`]: the whole picture, then each change.
 //!
-//! It judges nothing, and looks only while somebody is connected. Units have no checks of their own
+//! It judges nothing, and wakes only when something has changed. Units have no checks of their own
 //! yet: each is told as unchecked.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use super::Engine;
 use super::api::UnitState;
 use super::units::{self, Told};
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// After a client could not be let in, e.g. for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(500);
 /// A client that does not take a line for so long is disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,7 +29,7 @@ pub async fn serve(engine: Arc<Engine>, listener: UnixListener) {
             }
             Err(e) => {
                 tracing::warn!("accept at the health socket: {e}");
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -41,6 +41,8 @@ async fn tell(engine: Arc<Engine>, mut stream: UnixStream) {
         format: FORMAT,
         boot_id: boot_id.trim().to_owned(),
     };
+    // Before the first look, so that no change falls between.
+    let mut changed = engine.changed.subscribe();
     let mut picture = Picture::default();
     let mut lines = vec![hello];
     lines.extend(picture.changes(units::told(&engine), now_us()));
@@ -49,18 +51,20 @@ async fn tell(engine: Arc<Engine>, mut stream: UnixStream) {
         if !send(&mut stream, &lines).await {
             return;
         }
-        tokio::time::sleep(LOOK).await;
-        lines = picture.changes(units::told(&engine), now_us());
-        if lines.is_empty() && hung_up(&stream) {
-            return;
+        tokio::select! {
+            _ = changed.changed() => {}
+            () = hung_up(&stream) => return,
         }
+        lines = picture.changes(units::told(&engine), now_us());
     }
 }
 
 /// A client only reads: whatever comes from it is its end.
-fn hung_up(stream: &UnixStream) -> bool {
-    let read = stream.try_read(&mut [0; 16]);
-    !matches!(read, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+async fn hung_up(stream: &UnixStream) {
+    let is_early = |read: std::io::Result<usize>| {
+        read.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    while stream.readable().await.is_ok() && is_early(stream.try_read(&mut [0; 16])) {}
 }
 
 async fn send(stream: &mut UnixStream, lines: &[Line]) -> bool {

@@ -67,6 +67,8 @@ pub(crate) struct Engine {
     cgroups: Option<PathBuf>,
     /// Two starts must not fill one volume.
     filling: Mutex<()>,
+    /// Rung whenever a container or unit stands elsewhere than before.
+    changed: tokio::sync::watch::Sender<()>,
     stopping: AtomicBool,
     /// Until what the boot starts has been started: only that belongs into the boot's timeline.
     booting: Arc<AtomicBool>,
@@ -112,6 +114,7 @@ impl Engine {
 
     fn forget(&self, id: &str) {
         lock(&self.containers).remove(id);
+        self.changed.send_replace(());
     }
 
     /// A container by id, name, the beginning of its id, or its unit.

@@ -221,6 +221,7 @@ fn begin(engine: &Arc<Engine>, roots: &[String], why: Why) {
             }
         });
     }
+    engine.changed.send_replace(());
 }
 
 async fn start_after(
@@ -295,6 +296,7 @@ async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), (Cause, String
     match outcome {
         Ok(()) => {
             lock(&engine.units).solved(&unit.name);
+            engine.changed.send_replace(());
             engine.stamp(StampKind::Unit, &stem).await;
         }
         Err((cause, text)) => {
@@ -302,6 +304,7 @@ async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), (Cause, String
             let mut board = lock(&engine.units);
             board.problem(&unit.name, text);
             board.set(&unit.name, Own::Failed(cause));
+            engine.changed.send_replace(());
         }
     }
 }

@@ -95,12 +95,19 @@ impl Task {
         for effect in effects {
             if effect == Effect::Remove {
                 // Told first: those who wait for the end see it before the container is gone.
-                self.told.send_replace(self.machine.state.clone());
+                self.tell();
             }
             gone |= self.carry_out(effect).await;
         }
-        self.told.send_replace(self.machine.state.clone());
+        self.tell();
         gone
+    }
+
+    fn tell(&self) {
+        self.told.send_replace(self.machine.state.clone());
+        if let Some(engine) = self.engine.upgrade() {
+            engine.changed.send_replace(());
+        }
     }
 
     async fn carry_out(&mut self, effect: Effect) -> bool {

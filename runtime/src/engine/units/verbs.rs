@@ -69,6 +69,7 @@ async fn stop_one(engine: &Arc<Engine>, name: &str) -> bool {
         };
         // A start that is on its way sees it and ends.
         let was = entry.own.send_replace(Own::Idle);
+        engine.changed.send_replace(());
         (was, container_of(engine, &entry.unit))
     };
     let Some(container) = container else {
