@@ -51,7 +51,7 @@ impl Server {
         Self {
             face: Face::new(units, host),
             peers: Arc::default(),
-            guid: Guid::generate(),
+            guid: guid(),
         }
     }
 
@@ -106,6 +106,14 @@ async fn accept(
             }
         }
     }
+}
+
+/// From the kernel's UUIDs, which never wait. `Guid::generate` polls `/dev/random` in a static program, and a
+/// young machine without much going on has nothing there for minutes.
+fn guid() -> Guid<'static> {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let digits: String = uuid.chars().filter(char::is_ascii_hexdigit).collect();
+    Guid::try_from(digits).unwrap_or_else(|_| Guid::generate())
 }
 
 /// How long a client may take to say who it is.
@@ -266,6 +274,13 @@ mod tests {
             active,
             ..View::default()
         }
+    }
+
+    #[test]
+    fn its_guid_is_valid_and_its_own() {
+        let (one, other) = (guid(), guid());
+        assert!(Guid::try_from(one.as_str()).is_ok());
+        assert_ne!(one, other);
     }
 
     #[test]
