@@ -5,7 +5,8 @@
 mod namespaces;
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Sender, channel};
 
@@ -65,6 +66,18 @@ impl Engine {
         networks: &[&str],
         ports: &str,
     ) -> Attachment {
+        self.attach_asking(id, netns, networks, ports, Vec::new())
+    }
+
+    /// With servers of its own for all other names.
+    fn attach_asking(
+        &self,
+        id: &'static str,
+        netns: &Namespace,
+        networks: &[&str],
+        ports: &str,
+        upstreams: Vec<IpAddr>,
+    ) -> Attachment {
         let (netns, joins) = (
             descriptor(netns),
             networks.iter().map(|n| join(n, id)).collect::<Vec<_>>(),
@@ -77,7 +90,7 @@ impl Engine {
             let wanted = Attach {
                 ports: &ports,
                 joins: &joins,
-                upstreams: &[],
+                upstreams: &upstreams,
             };
             let attached = networks.attach(id, netns.as_fd(), &wanted);
             runtime.block_on(attached).unwrap().unwrap()
@@ -170,7 +183,7 @@ fn resolve(netns: &Namespace, server: &str, name: &str) -> Option<Vec<Ipv4Addr>>
     let question = question(name);
     let server = format!("{server}:53");
     netns.run(move || {
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket
             .set_read_timeout(Some(std::time::Duration::from_secs(3)))
             .unwrap();
@@ -346,6 +359,73 @@ fn names_are_served_to_those_who_share_a_network_even_where_port_53_is_published
         .unwrap();
     let gone = resolve(&web, "10.90.0.1", "db");
     assert_ne!(gone, ip("10.90.0.3"), "of a container that is gone");
+}
+
+/// A resolver on port 53 that says 203.0.113.7 to everything, after it has said something wrong.
+fn resolver(netns: &Namespace) {
+    netns.run(|| {
+        let socket = UdpSocket::bind("0.0.0.0:53").unwrap();
+        let listener = TcpListener::bind("0.0.0.0:53").unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let mut forged = said(&buffer[..length]);
+                forged[0] ^= 0xff;
+                for answer in [forged, said(&buffer[..length])] {
+                    socket.send_to(&answer, peer).unwrap();
+                }
+            }
+        });
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let question = read_framed(&mut stream);
+                write_framed(&mut stream, &said(&question));
+            }
+        });
+    });
+}
+
+fn said(question: &[u8]) -> Vec<u8> {
+    let mut answer = question.to_vec();
+    answer[2] |= 0x80;
+    answer[7] = 1;
+    answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x09\0\x04\xcb\0\x71\x07");
+    answer
+}
+
+fn read_framed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut packet).unwrap();
+    packet
+}
+
+fn write_framed(stream: &mut TcpStream, packet: &[u8]) {
+    let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length, packet].concat()).unwrap();
+}
+
+#[test]
+fn other_names_are_asked_of_others_but_not_from_an_internal_network() {
+    let (host, neighbour) = host();
+    let (web, db) = (Namespace::new(), Namespace::new());
+    resolver(&neighbour);
+    let engine = Engine::start(&host, Vec::new());
+    let upstreams = || vec![IpAddr::from([192, 0, 2, 2])];
+    engine.attach_asking("web", &web, &["front"], "", upstreams());
+    engine.attach_asking("db", &db, &["back"], "", upstreams());
+    let answer = Some(vec![Ipv4Addr::new(203, 0, 113, 7)]);
+    assert_eq!(resolve(&web, "10.90.0.1", "example.org"), answer);
+    assert_eq!(resolve(&db, "10.90.1.1", "example.org"), Some(Vec::new()));
+    let question = question("example.org");
+    let over_tcp = web.run(move || {
+        let mut stream = TcpStream::connect("10.90.0.1:53").unwrap();
+        write_framed(&mut stream, &question);
+        read_framed(&mut stream)
+    });
+    assert_eq!(Some(answers(&over_tcp)), answer);
 }
 
 #[test]

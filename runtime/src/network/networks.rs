@@ -221,30 +221,48 @@ impl Networks {
     }
 
     /// After an engine's restart: takes over the containers that still run, and removes the links
-    /// and rules of those that do not. Open connections stay open.
+    /// and rules of those that do not. Open connections stay open. What goes wrong with one
+    /// container or network is told at the end, and is nobody else's trouble.
     pub async fn restore(&mut self, attachments: Vec<Attachment>) -> Result<(), Error> {
+        let mut first = Ok(());
         for attachment in attachments {
-            let id = attachment.id.clone();
-            for place in attachment.all_places() {
-                match self.nets.get_mut(&place.network) {
-                    Some(net) => net.addresses.reserve_exact(&id, place.ip)?,
-                    None => tracing::warn!(
-                        "{id} is in network {}, of which nothing is known",
-                        place.network
-                    ),
-                }
-            }
-            let held = self.take_ports_again(&id, &attachment.ports)?;
-            self.tell_names(&attachment);
-            self.attached.insert(id, Attached { attachment, held });
+            first = first.and(self.restore_one(attachment));
         }
-        self.remove_stray_links().await?;
+        first = first.and(self.remove_stray_links().await);
         let networks: Vec<String> = self.nets.keys().cloned().collect();
         for network in networks {
-            let link = self.net(&network)?.record.link.clone();
-            if !self.users(&network).is_empty() || self.links.index(&link).await?.is_some() {
-                self.bridge(&network).await?;
-            }
+            first = first.and(self.restore_bridge(&network).await);
+        }
+        first
+    }
+
+    fn restore_one(&mut self, attachment: Attachment) -> Result<(), Error> {
+        let id = attachment.id.clone();
+        let mut first = Ok(());
+        for place in attachment.all_places() {
+            let reserved = match self.nets.get_mut(&place.network) {
+                Some(net) => net.addresses.reserve_exact(&id, place.ip),
+                None => {
+                    first = first.and(Err(Error::Unknown(place.network)));
+                    continue;
+                }
+            };
+            first = first.and(reserved.map_err(Error::from));
+        }
+        let held = self.take_ports_again(&id, &attachment.ports);
+        self.tell_names(&attachment);
+        let (held, claimed) = match held {
+            Ok(held) => (held, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        self.attached.insert(id, Attached { attachment, held });
+        first.and(claimed)
+    }
+
+    async fn restore_bridge(&mut self, network: &str) -> Result<(), Error> {
+        let link = self.net(network)?.record.link.clone();
+        if !self.users(network).is_empty() || self.links.index(&link).await?.is_some() {
+            self.bridge(network).await?;
         }
         Ok(())
     }
