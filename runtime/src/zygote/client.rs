@@ -210,17 +210,28 @@ impl Client {
     /// # Errors
     /// When the process is gone.
     pub async fn network(&self, id: &str, pidfd: OwnedFd) -> Result<OwnedFd, Error> {
+        self.open(RequestKind::Network, id, pidfd).await
+    }
+
+    /// The root folder of a running container's process (`O_PATH`), close-on-exec.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub async fn root(&self, id: &str, pidfd: OwnedFd) -> Result<OwnedFd, Error> {
+        self.open(RequestKind::Root, id, pidfd).await
+    }
+
+    async fn open(&self, what: RequestKind, id: &str, pidfd: OwnedFd) -> Result<OwnedFd, Error> {
         let mut parcel = Parcel::default();
         parcel.add(Role::Container, pidfd);
-        let asked = self.ask(RequestKind::Network, Plan::default(), parcel);
-        match asked.await? {
+        match self.ask(what, Plan::default(), parcel).await? {
             (Answer::Failed(failure), _) => Err(Error::Failed {
                 id: id.into(),
                 failure,
             }),
             (_, mut fds) => fds
                 .pop()
-                .ok_or_else(|| self.broken(io::Error::other("answered without a namespace"))),
+                .ok_or_else(|| self.broken(io::Error::other("answered without a descriptor"))),
         }
     }
 

@@ -164,6 +164,8 @@ pub(crate) enum RequestKind {
     Exec,
     /// Open a container's network namespace, for a client that may not trace it. No plan.
     Network,
+    /// Open the root of a container's processes. No plan.
+    Root,
 }
 
 /// What a descriptor is for.
@@ -197,7 +199,7 @@ pub(crate) enum Answer {
         /// The child as the zygote sees it.
         pid: u32,
     },
-    /// The network namespace is what comes with it.
+    /// The network namespace or the root is what comes with it.
     Opened,
     /// Not done.
     Failed(Failure),

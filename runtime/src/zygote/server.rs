@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use formats::accounts;
+use rustix::fs::{Mode, OFlags};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::DumpableBehavior;
@@ -77,7 +78,7 @@ fn listen(path: &Path, engine: Option<(u32, u32)>) -> io::Result<OwnedFd> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let bound = rustix::net::bind(&socket, &SocketAddrUnix::new(path)?);
     rustix::process::umask(before);
     bound?;
@@ -99,7 +100,8 @@ fn serve_one(connection: OwnedFd, listener: &mut Option<OwnedFd>) -> io::Result<
     match request.kind {
         RequestKind::Create => create(connection, &request, fds, listener),
         RequestKind::Exec => session::exec(connection, &request, fds, listener),
-        RequestKind::Network => network(&connection, fds),
+        RequestKind::Network => open(&connection, fds, "ns/net", OFlags::RDONLY),
+        RequestKind::Root => open(&connection, fds, "root", OFlags::PATH | OFlags::DIRECTORY),
     }
 }
 
@@ -205,24 +207,31 @@ fn create(
     }
 }
 
-fn network(connection: &OwnedFd, mut fds: Descriptors) -> io::Result<()> {
+/// Opens a file of a container's process in /proc, for a client that may not trace it.
+fn open(
+    connection: &OwnedFd,
+    mut fds: Descriptors,
+    name: &'static str,
+    how: OFlags,
+) -> io::Result<()> {
     let container = fds.take(Role::Container);
     let container = container.ok_or_else(|| io::Error::other("no container's pidfd"))?;
-    match network_of(&container) {
-        Ok(netns) => answer(connection, &Answer::Opened, &[netns.as_fd()]),
+    match of_process(&container, name, how) {
+        Ok(opened) => answer(connection, &Answer::Opened, &[opened.as_fd()]),
         Err(error) => {
-            let failure = Failure::kernel("open", "its network namespace", error);
+            let failure = Failure::kernel("open", name, error);
             answer(connection, &Answer::Failed(failure), &[])
         }
     }
 }
 
 /// By its number, which is nobody else's as long as the pidfd tells the same one afterwards.
-fn network_of(container: &OwnedFd) -> io::Result<OwnedFd> {
+fn of_process(container: &OwnedFd, name: &str, how: OFlags) -> io::Result<OwnedFd> {
     let pid = wire::pid_of(container.as_fd())?;
-    let netns = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    let path = format!("/proc/{pid}/{name}");
+    let opened = rustix::fs::open(path, how | OFlags::CLOEXEC, Mode::empty())?;
     match wire::pid_of(container.as_fd())? == pid {
-        true => Ok(netns.into()),
+        true => Ok(opened),
         false => Err(rustix::io::Errno::SRCH.into()),
     }
 }
