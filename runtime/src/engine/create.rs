@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::clock;
 use super::container::{self, Container};
+use super::docker::events::Told;
 use super::error::Error;
 use super::machine::Rules;
 use super::networks;
@@ -65,6 +66,10 @@ pub async fn create(
     let id = config.id.clone();
     let container = container::spawn(engine, config, State::default(), rules, None);
     containers.insert(id, container.clone());
+    engine
+        .docker
+        .events
+        .tell(Told::container("create", &container));
     Ok(container)
 }
 

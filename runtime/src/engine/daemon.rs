@@ -208,6 +208,7 @@ async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
         filling: Mutex::new(()),
         changed: tokio::sync::watch::Sender::new(()),
         stopping: AtomicBool::new(false),
+        docker: docker::Kept::default(),
         booting,
         cgroups,
         shelf,

@@ -70,6 +70,7 @@ pub(crate) struct Engine {
     /// Rung whenever a container or unit stands elsewhere than before.
     changed: tokio::sync::watch::Sender<()>,
     stopping: AtomicBool,
+    docker: docker::Kept,
     /// Until what the boot starts has been started: only that belongs into the boot's timeline.
     booting: Arc<AtomicBool>,
 }

@@ -162,11 +162,7 @@ pub async fn exec(
     let (reader, mut writer) = tokio::io::split(connection);
     let (frames, received) = tokio::sync::mpsc::channel::<Vec<u8>>(8);
     let (end, ended) = tokio::sync::watch::channel(false);
-    let kinds = [FrameKind::Stdout, FrameKind::Stderr];
-    for (output, kind) in streams.outputs.into_iter().zip(kinds) {
-        let silence = rustix::termios::isatty(output.get_ref()).then_some(SILENCE);
-        tokio::spawn(pump(output, kind, frames.clone(), ended.clone(), silence));
-    }
+    pump_all(streams.outputs, of_ours, &frames, &ended);
     drop(frames);
     let input = tokio::spawn(exec_input(streams.input, reader));
     let wait = async {
@@ -183,8 +179,30 @@ pub async fn exec(
     let _ = say_end(&mut writer, &waited).await;
 }
 
+/// How a piece of output is told to a client.
+pub type Encode = fn(FrameKind, &[u8]) -> Vec<u8>;
+
+fn of_ours(kind: FrameKind, bytes: &[u8]) -> Vec<u8> {
+    frame(kind, 0, bytes)
+}
+
+/// Moves each output to `to`, until the session has ended.
+pub fn pump_all(
+    outputs: Vec<Arc<AsyncFd<OwnedFd>>>,
+    encode: Encode,
+    to: &tokio::sync::mpsc::Sender<Vec<u8>>,
+    ended: &tokio::sync::watch::Receiver<bool>,
+) {
+    let kinds = [FrameKind::Stdout, FrameKind::Stderr];
+    for (output, kind) in outputs.into_iter().zip(kinds) {
+        let silence = rustix::termios::isatty(output.get_ref()).then_some(SILENCE);
+        let pump = pump(output, kind, encode, to.clone(), ended.clone(), silence);
+        tokio::spawn(pump);
+    }
+}
+
 /// What a client that has gone does not read is taken all the same: the process must not wait for it.
-async fn hand_on(
+pub async fn hand_on(
     mut frames: tokio::sync::mpsc::Receiver<Vec<u8>>,
     writer: &mut (impl AsyncWrite + Unpin),
 ) {
@@ -210,6 +228,7 @@ async fn exec_input(mut to: Option<Arc<AsyncFd<OwnedFd>>>, mut reader: impl Asyn
 async fn pump(
     from: Arc<AsyncFd<OwnedFd>>,
     kind: FrameKind,
+    encode: Encode,
     to: tokio::sync::mpsc::Sender<Vec<u8>>,
     mut ended: tokio::sync::watch::Receiver<bool>,
     silence: Option<std::time::Duration>,
@@ -238,7 +257,7 @@ async fn pump(
         match rustix::io::read(from.get_ref(), &mut buffer) {
             Ok(0) => return,
             Ok(n) => {
-                if to.send(frame(kind, 0, &buffer[..n])).await.is_err() {
+                if to.send(encode(kind, &buffer[..n])).await.is_err() {
                     return;
                 }
             }
@@ -274,7 +293,7 @@ mod tests {
         let (from, _held) = output(&[b'x'; 60_000]);
         let (to, mut frames) = tokio::sync::mpsc::channel(1);
         let (_end, ended) = tokio::sync::watch::channel(true);
-        tokio::spawn(pump(from, FrameKind::Stdout, to, ended, None));
+        tokio::spawn(pump(from, FrameKind::Stdout, of_ours, to, ended, None));
         let mut bytes = 0;
         while let Some(frame) = frames.recv().await {
             bytes += frame.len() - FRAME_HEAD;

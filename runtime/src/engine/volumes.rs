@@ -193,7 +193,19 @@ fn view(lower: &[PathBuf]) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, only, flags, Mode::empty())?)
 }
 
+/// The root of a container that does not run: its layers, and its own over them.
+///
+/// # Errors
+/// What the kernel says.
+pub fn whole(lower: &[PathBuf], upper: &Path, work: &Path) -> io::Result<OwnedFd> {
+    mounted(lower, Some((upper, work)))
+}
+
 fn overlay(lower: &[PathBuf]) -> io::Result<OwnedFd> {
+    mounted(lower, None)
+}
+
+fn mounted(lower: &[PathBuf], own: Option<(&Path, &Path)>) -> io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let together = lower
         .iter()
@@ -207,8 +219,15 @@ fn overlay(lower: &[PathBuf]) -> io::Result<OwnedFd> {
             break;
         }
     }
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+    match own {
+        Some((upper, work)) => {
+            fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
+            fsconfig_set_string(context.as_fd(), "workdir", work)?;
+        }
+        None => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
+    }
     fsconfig_create(context.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
     Ok(fsmount(
         context.as_fd(),
         FsMountFlags::FSMOUNT_CLOEXEC,

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Adopted, Command, Container, Running, lock, open_pidfd, release};
 use crate::container::cgroup::Cgroup;
 use crate::crash::{self, Point};
+use crate::engine::docker::events::Told;
 use crate::engine::error::Error;
 use crate::engine::io::Streams;
 use crate::engine::launch::{self, Launched};
@@ -90,7 +91,9 @@ impl Task {
 
     /// Takes an event through the machine; whether the container is gone.
     async fn event(&mut self, event: Event) -> bool {
+        let before = self.machine.state.clone();
         let effects = self.machine.step(event, clock::steady());
+        self.tell_events(&before, &effects);
         let mut gone = false;
         for effect in effects {
             if effect == Effect::Remove {
@@ -107,6 +110,18 @@ impl Task {
         self.told.send_replace(self.machine.state.clone());
         if let Some(engine) = self.engine.upgrade() {
             engine.changed.send_replace(());
+        }
+    }
+
+    /// Tells those who listen what happened.
+    fn tell_events(&self, before: &State, effects: &[Effect]) {
+        let Some((engine, container)) = self.engine.upgrade().zip(self.container.upgrade()) else {
+            return;
+        };
+        let events = &engine.docker.events;
+        events.changed(&container, before, &self.machine.state);
+        if effects.contains(&Effect::Remove) {
+            events.tell(Told::container("destroy", &container));
         }
     }
 

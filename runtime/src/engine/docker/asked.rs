@@ -25,12 +25,6 @@ impl Asked {
         found.map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
 
-    /// Each value of a parameter.
-    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
-        let found = self.0.iter().filter(move |(k, _)| k == key);
-        found.map(|(_, v)| v.as_str())
-    }
-
     /// Whether a parameter is set, in dockerd's sense of it.
     pub fn flag(&self, key: &str) -> bool {
         self.text(key).is_some_and(is_true)

@@ -2,20 +2,21 @@
 //!
 //! It translates, and decides nothing about containers. What it does not do it refuses by name.
 
-// Most routes that use it come with the containers.
-#[allow(dead_code)]
 pub mod asked;
+pub mod body;
+mod changes;
+pub mod containers;
+pub mod events;
 mod listen;
 mod objects;
-#[allow(dead_code)]
+mod pack;
 pub mod refusal;
 mod system;
-#[allow(dead_code)]
 pub mod time;
 mod tls;
 mod version;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::State as Shared;
@@ -25,6 +26,15 @@ use super::Engine;
 use refusal::Refusal;
 
 pub use listen::serve;
+
+/// What the engine keeps for this API alone.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// What happens.
+    pub events: events::Events,
+    /// Processes in containers.
+    pub execs: Mutex<Vec<Arc<containers::Exec>>>,
+}
 
 /// What handlers are given.
 pub type Arced = Shared<Arc<Engine>>;
@@ -36,6 +46,8 @@ fn router(engine: Arc<Engine>) -> Router {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .merge(objects::routes())
+        .route("/events", get(events::events))
+        .merge(containers::routes())
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_page)
         .with_state(engine);

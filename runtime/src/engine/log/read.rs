@@ -94,6 +94,24 @@ impl Reader {
         }
     }
 
+    /// Leaves out all that is there by now.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn skip_to_end(&mut self) -> io::Result<()> {
+        let last = match numbers(&self.folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            other => other?.pop(),
+        };
+        let Some(last) = last else {
+            return Ok(());
+        };
+        let mut segment = Segment::open(&self.folder, last)?;
+        segment.skip_to_end()?;
+        self.segment = Some(segment);
+        Ok(())
+    }
+
     fn open_after(&self, number: u64) -> io::Result<Option<Segment>> {
         let found = match numbers(&self.folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -128,6 +146,20 @@ impl Segment {
             },
             next: None,
         })
+    }
+
+    fn skip_to_end(&mut self) -> io::Result<()> {
+        self.at = self.data.metadata()?.len();
+        loop {
+            self.next = self.next.or_else(|| self.read_record());
+            match self.next {
+                Some(next) if next.offset <= self.at => {
+                    self.current = next;
+                    self.next = None;
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// What stands for the output that was gone before it was read.
