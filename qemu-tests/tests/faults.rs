@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, ensure};
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
-use qemu_tests::fixtures::web;
+use qemu_tests::fixtures::{tools, web};
 use qemu_tests::protocol::{Bytes, Call};
 use qemu_tests::scene::{READY, eventually, pushed};
 use qemu_tests::{Disk, Image, Running, timeline};
@@ -87,7 +87,7 @@ fn ends_in_a_reset(
 }
 
 #[test]
-fn a_hang_of_pid_1_is_ended_by_the_watchdog_in_its_time() -> Result<()> {
+fn a_hang_of_pid_1_or_of_the_kernel_is_ended_by_the_watchdog_in_its_time() -> Result<()> {
     let test = Test::named("hang-with-watchdog")?;
     let (image, disk) = fresh(&test, &Config::new())?;
     let machine = test.boot(&image).with_disk(&disk).with_watchdog().start()?;
@@ -99,6 +99,7 @@ fn a_hang_of_pid_1_is_ended_by_the_watchdog_in_its_time() -> Result<()> {
     );
     ends_in_a_reset(&machine, RESET, Running::freeze_pid_one)?;
     ends_in_a_reset(&machine, RESET, Running::spin_pid_one)?;
+    ends_in_a_reset(&machine, RESET, Running::lock_up_kernel)?;
     test.passed();
     Ok(())
 }
@@ -110,6 +111,15 @@ fn without_a_watchdog_the_kernel_s_own_ends_a_hang_and_the_host_says_so() -> Res
     let machine = test.boot(&image).with_disk(&disk).start()?;
     shows(&machine, "watchdog-soft", "no hardware watchdog")?;
     ends_in_a_reset(&machine, RESET, Running::spin_pid_one)?;
+    let console = machine.console().now();
+    ends_in_a_reset(&machine, PANIC, Running::lock_up_kernel)?;
+    let lines = machine.console().lines()[console..].join("\n");
+    // Whichever of the two sees it first.
+    let told = ["soft lockup", "softdog: Initiating"];
+    ensure!(
+        told.iter().any(|word| lines.contains(word)),
+        "no word of the kernel: {lines}"
+    );
     test.passed();
     Ok(())
 }
@@ -144,6 +154,14 @@ fn a_kernel_that_crashed_comes_back_with_the_page_and_its_last_words() -> Result
     }
     let this = machine.skeg(&["logs", "-k"])?;
     ensure!(!this.contains("Kernel panic"), "of another boot: {this}");
+    let variables = "/sys/firmware/efi/efivars";
+    for name in machine.agent()?.list(variables)? {
+        // Names stay until the next boot; what they name must be gone.
+        let dump = name.starts_with("dump-");
+        let content = machine.agent()?.read(&format!("{variables}/{name}"));
+        let gone = !content.is_ok_and(|bytes| !bytes.is_empty());
+        ensure!(!dump || gone, "left in the firmware: {name}");
+    }
     test.passed();
     Ok(())
 }
@@ -233,5 +251,34 @@ fn in_order(log: &str, least: usize) -> Result<()> {
     for pair in times.windows(2) {
         ensure!(pair[0] <= pair[1], "{} after {}", pair[1], pair[0]);
     }
+    Ok(())
+}
+
+#[test]
+fn a_container_that_ignores_sigterm_delays_the_end_by_its_timeout_and_two_seconds() -> Result<()> {
+    let test = Test::named("stubborn-end")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let port = qemu_tests::fixtures::registry::Registry::shared()?.port();
+    let unit = format!(
+        "[Container]\nImage={tools}\nExec=stubborn\nStopTimeout=3\n\n\
+         [Install]\nWantedBy=multi-user.target\n"
+    );
+    let config = Config::new()
+        .registry(port)
+        .unit("stubborn.container", &unit);
+    let (image, disk) = fresh(&test, &config)?;
+    let mut machine = test.boot(&image).with_disk(&disk).start()?;
+    machine.console().wait("unit:stubborn", READY)?;
+    machine.press_power_button()?;
+    machine.wait_off(OFF)?;
+    let lines = machine.console().lines();
+    let took = lines.iter().find_map(|line| {
+        let (_, rest) = line.split_once("power off, ")?;
+        rest.split_once(" s after")?.0.parse::<f64>().ok()
+    });
+    let took = took.context("no line that says how long it took")?;
+    println!("off {took} s after it was asked for");
+    ensure!((3.0..=5.0).contains(&took), "took {took} s");
+    test.passed();
     Ok(())
 }
