@@ -83,6 +83,21 @@ pub struct ContainerOptions {
     pub memory: Option<u64>,
     /// Processor time in thousandths of a processor.
     pub milli_cpus: Option<u64>,
+    /// Bytes of memory and swap together; -1 is without a limit of swap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<i64>,
+    /// Bytes below which its memory is reclaimed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_reservation: Option<u64>,
+    /// Weight against other containers, 2 to 262144; 1024 is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<u64>,
+    /// Processors that it may use, e.g. `0-1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<String>,
+    /// How soon the kernel ends it for want of memory, -1000 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
     /// Signal that asks it to stop.
     pub stop_signal: Option<i32>,
     /// Seconds between that signal and the kill.

@@ -137,6 +137,7 @@ fn translate(o: &ContainerOptions) -> Result<defaults::Options, Error> {
             NetworkMode::Host => defaults::Namespace::Host,
             NetworkMode::Bridge | NetworkMode::None => defaults::Namespace::New,
         },
+        oom_score_adj: o.oom_score_adj,
         shm_size: o.shm_size.unwrap_or(64 << 20),
         limits: defaults::Limits {
             memory: o.memory.map(signed),
@@ -144,7 +145,10 @@ fn translate(o: &ContainerOptions) -> Result<defaults::Options, Error> {
             pids: Some(o.pids_limit.unwrap_or(PIDS))
                 .filter(|n| *n > 0)
                 .map(signed),
-            ..defaults::Limits::default()
+            memory_swap: o.memory_swap,
+            memory_reservation: o.memory_reservation.map(signed),
+            cpu_shares: o.cpu_shares,
+            cpuset: o.cpuset.clone(),
         },
         ..defaults::Options::default()
     })

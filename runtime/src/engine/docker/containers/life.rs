@@ -258,11 +258,9 @@ pub async fn wait(Shared(engine): Arced, Path(id): Id, asked: Asked) -> Result<R
         };
         let ended = watch.wait_for(is_over).await.map(|s| s.clone());
         let state = ended.unwrap_or_else(|_| container.state());
-        let mut answer = json!({"StatusCode": session::ended(&state).map_or(0, |w| w.code)});
-        if let Some(error) = &state.error {
-            answer["Error"] = json!({"Message": error});
-        }
-        let mut text = answer.to_string();
+        // Why it was never started is the answer to its start, and no error of the waiting.
+        let code = session::ended(&state).map_or(0, |w| w.code);
+        let mut text = json!({ "StatusCode": code }).to_string();
         text.push('\n');
         Ok::<_, Infallible>(text)
     };

@@ -262,14 +262,20 @@ fn ports(host: &mut Body, exposed: &[String], o: &mut ContainerOptions) -> Resul
 
 fn limits(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
     o.memory = host.limit("Memory")?;
-    let swap = host.number("MemorySwap")?.filter(|n| *n != 0);
-    // Without a limit of its own, memory and swap together are twice the memory: more than is given here.
-    if let Some(swap) = swap
-        && o.memory.is_none_or(|memory| signed(memory) != swap)
+    o.memory_swap = host.number("MemorySwap")?.filter(|n| *n != 0);
+    o.memory_reservation = host.limit("MemoryReservation")?;
+    o.cpu_shares = host.limit("CpuShares")?;
+    o.cpuset = host.text("CpusetCpus")?;
+    if let Some(score) = host.number("OomScoreAdj")?.filter(|n| *n != 0) {
+        let score = i32::try_from(score).ok().filter(|n| n.abs() <= 1000);
+        let wrong = || Refusal::invalid("HostConfig.OomScoreAdj: expected -1000 to 1000");
+        o.oom_score_adj = Some(score.ok_or_else(wrong)?);
+    }
+    if o.memory_swap
+        .is_some_and(|swap| swap > 0 && o.memory.is_none_or(|m| signed(m) > swap))
     {
-        return Err(Refusal::unsupported(
-            "HostConfig.MemorySwap",
-            "Skeg has no swap: leave it out, or equal to Memory",
+        return Err(Refusal::invalid(
+            "HostConfig.MemorySwap: expected Memory, and no less than that",
         ));
     }
     let nano = host.limit("NanoCpus")?;

@@ -44,7 +44,8 @@ fn fields_of_a_host_config_become_options() {
         "Tmpfs": {"/t": "size=1m,noexec"}, "Sysctls": {"net.core.somaxconn": "9"},
         "ExtraHosts": ["db:10.0.0.1", "up:host-gateway"], "Dns": ["9.9.9.9"],
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
-        "MaskedPaths": [], "ReadonlyPaths": [],
+        "MaskedPaths": [], "ReadonlyPaths": [], "MemorySwap": -1, "MemoryReservation": 1_048_576,
+        "CpuShares": 512, "CpusetCpus": "0-1", "OomScoreAdj": 500,
     }))
     .unwrap();
     assert_eq!(o.memory, Some(64 << 20));
@@ -53,6 +54,15 @@ fn fields_of_a_host_config_become_options() {
         (o.cap_add, o.cap_drop),
         (vec!["NET_ADMIN".into()], vec!["ALL".into()])
     );
+    assert_eq!(
+        (o.memory_swap, o.memory_reservation),
+        (Some(-1), Some(1 << 20))
+    );
+    assert_eq!(
+        (o.cpu_shares, o.cpuset.as_deref()),
+        (Some(512), Some("0-1"))
+    );
+    assert_eq!(o.oom_score_adj, Some(500));
     assert!(o.read_only);
     assert_eq!(
         (o.no_new_privileges, o.seccomp),
@@ -83,7 +93,7 @@ fn a_field_that_changes_isolation_and_is_not_done_is_refused_by_its_name() {
             "HostConfig.DeviceRequests",
         ),
         (json!({"Runtime": "kata"}), "HostConfig.Runtime"),
-        (json!({"CpusetCpus": "0"}), "HostConfig.CpusetCpus"),
+        (json!({"CpusetMems": "0"}), "HostConfig.CpusetMems"),
         (json!({"VolumesFrom": ["x"]}), "HostConfig.VolumesFrom"),
         (json!({"NetworkMode": "container:x"}), "network of another"),
         (
