@@ -5,10 +5,12 @@
 //!     current -> 7          symlink, switched by rename: a boot sees one generation, whole
 //!     7/config.json         [`Config`]
 //!     7/etc/…               laid over the image's /etc at each boot
+//!     7/append/…            put at the end of what /etc has then
+//!     7/tree.txt            what it comes to, for people: no content that only its owner may read
 //! ```
 //!
-//! PID 1 only copies `etc/` and never reads `config.json`; whoever writes a generation (the image
-//! builder for the first, a provisioner later) writes both and then switches `current`.
+//! PID 1 only copies `etc/` and `append/`, and never reads `config.json`; whoever writes a generation
+//! (the image builder for the first, `skeg config` later) writes all of it and then switches `current`.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +20,11 @@ pub const FORMAT: u32 = 1;
 pub const FILE: &str = "config.json";
 /// The folder that is laid over `/etc`, within a generation.
 pub const ETC: &str = "etc";
+
+/// The folder whose files are put at the end of those in `/etc`, within a generation.
+pub const APPEND: &str = "append";
+/// What a generation comes to, a line an entry, within a generation.
+pub const TREE: &str = "tree.txt";
 
 /// What a generation is and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +49,12 @@ pub struct Config {
         serde(default, skip_serializing_if = "BTreeMap::is_empty")
     )]
     pub labels: BTreeMap<String, String>,
+    /// The SHA-256 of the document that it was made of, in hexadecimal digits.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub digest: Option<String>,
 }
 
 #[cfg(all(test, feature = "serde"))]
@@ -56,8 +69,9 @@ mod tests {
             source: "image".into(),
             hostname: Some("web-1".into()),
             labels: [("rack".into(), "a".into())].into(),
+            digest: Some("00ff".into()),
         };
-        let text = r#"{"format":1,"generation":7,"source":"image","hostname":"web-1","labels":{"rack":"a"}}"#;
+        let text = r#"{"format":1,"generation":7,"source":"image","hostname":"web-1","labels":{"rack":"a"},"digest":"00ff"}"#;
         assert_eq!(serde_json::to_string(&config).unwrap(), text);
         assert_eq!(serde_json::from_str::<Config>(text).unwrap(), config);
     }

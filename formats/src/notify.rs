@@ -11,6 +11,9 @@ use std::time::Duration;
 pub const MAX_DATAGRAM: usize = 4096;
 /// No name of a stored descriptor is longer, in bytes.
 pub const MAX_NAME: usize = 255;
+/// `STATUS=degraded NAME: TEXT` is a degraded state of the host, `SERVICE-NAME`, and stays one when the
+/// service has ended; a later `STATUS=` of the service takes it back.
+pub const DEGRADED: &str = "degraded ";
 
 /// What one datagram says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     match arguments.nth(1).as_ref().and_then(|verb| verb.to_str()) {
         Some("oci") => runtime::oci::main(std::iter::once("skeg oci".into()).chain(arguments)),
+        Some("config") => config::cli::main(std::iter::once("skeg config".into()).chain(arguments)),
         Some("update") => {
             updater::cli::main(std::iter::once("skeg update".into()).chain(arguments))
         }

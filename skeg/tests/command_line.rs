@@ -28,7 +28,7 @@ fn help_names_the_verbs() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
     for verb in [
-        "run", "ps", "logs", "exec", "stop", "rm", "pull", "images", "status", "boot",
+        "run", "ps", "logs", "exec", "stop", "rm", "pull", "images", "status", "boot", "config",
     ] {
         let line = format!("\n  {verb} ");
         assert!(text.contains(&line), "no {verb} in:\n{text}");

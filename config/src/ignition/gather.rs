@@ -12,6 +12,9 @@ const MOST: usize = 64;
 /// No document points deeper.
 const DEEPEST: usize = 8;
 
+/// No document is larger, in bytes: files belong at URLs of their own.
+const LARGEST: usize = 16 << 20;
+
 /// Whoever fetches what is not in the document itself.
 pub trait Fetch {
     /// Fetches the bytes as they lie there.
@@ -147,6 +150,9 @@ fn parse(bytes: &[u8], document: usize) -> Result<Node, Problem> {
         ..Default::default()
     };
     let refuse = |text: &str| Err(Problem::new(at, "", text));
+    if bytes.len() > LARGEST {
+        return refuse("is larger than 16 MiB");
+    }
     match std::str::from_utf8(bytes) {
         Ok(text) if text.trim().is_empty() => {
             refuse("expected an Ignition document, found nothing")

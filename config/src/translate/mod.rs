@@ -12,8 +12,8 @@ mod wrapped;
 
 use crate::ignition::gather::{Fetch, Gathered, gather};
 use crate::json::Node;
-use crate::problem::Findings;
-use crate::tree::Tree;
+use crate::problem::{Findings, Spot};
+use crate::tree::{Kind, Tree};
 
 /// What a configuration is laid over.
 #[derive(Debug, Clone, Default)]
@@ -87,8 +87,32 @@ fn translate(
     let pending = nodes::translate(config, &names, &mut tree, findings);
     units::translate(config, &mut tree, findings);
     if findings.errors.is_empty() {
+        structure(&tree, findings);
+    }
+    // What is fetched from here on is fetched as all documents together say.
+    if let (true, Some(ignition)) = (findings.errors.is_empty(), config.get("ignition"))
+        && let Err(problem) = fetch.settings(ignition)
+    {
+        findings.errors.push(problem);
+    }
+    if findings.errors.is_empty() {
         contents::fill(pending, &mut tree, fetch, findings);
         units::mask(config, &mut tree, findings);
     }
     findings.errors.is_empty().then_some(tree)
+}
+
+/// Whether everything lies in folders, whoever made them: files of accounts and units come to the others.
+fn structure(tree: &Tree, findings: &mut Findings) {
+    for path in tree.entries.keys() {
+        let mut above = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let blocks = |parent: &&str| match tree.entries.get(*parent) {
+            Some(entry) => entry.kind != Kind::Folder,
+            None => false,
+        };
+        if let Some(parent) = above.find(blocks) {
+            let text = format!("{path:?} lies below {parent:?}, which is no folder");
+            findings.error(Spot::default(), "", text);
+        }
+    }
 }

@@ -136,6 +136,7 @@ fn first_config(folder: Option<&Path>) -> Result<Vec<u8>, DiskError> {
             source: "image".to_owned(),
             hostname: None,
             labels: [].into(),
+            digest: None,
         };
         let text = serde_json::to_vec(&config).map_err(std::io::Error::from);
         return text.map_err(at(Path::new(config::FILE)));

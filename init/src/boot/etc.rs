@@ -4,7 +4,7 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 
 /// No layer may hold more, in bytes and in entries.
@@ -17,15 +17,37 @@ const DEEPEST: u32 = 16;
 struct Room {
     bytes: u64,
     entries: u64,
+    put: Put,
 }
 
 /// Lays the content of `layer` over `target`; a layer that is not there adds nothing. Returns what
 /// was left out, a sentence each.
 pub fn lay_over(layer: &Path, target: &Path) -> Vec<String> {
+    lay(layer, target, place)
+}
+
+/// The same, but a file's content is put at the end of what has its name already.
+pub fn append(layer: &Path, target: &Path) -> Vec<String> {
+    lay(layer, target, |from, to, meta| {
+        match (meta.is_file(), fs::symlink_metadata(to)) {
+            (true, Ok(there)) if there.is_file() => {
+                let mut end = fs::OpenOptions::new().append(true).open(to)?;
+                io::copy(&mut fs::File::open(from)?, &mut end).map(drop)
+            }
+            _ => place(from, to, meta),
+        }
+    })
+}
+
+/// How a file or link comes to its place.
+type Put = fn(&Path, &Path, &Metadata) -> io::Result<()>;
+
+fn lay(layer: &Path, target: &Path, put: Put) -> Vec<String> {
     let mut left_out = Vec::new();
     let mut room = Room {
         bytes: MOST_BYTES,
         entries: MOST_ENTRIES,
+        put,
     };
     if layer.is_dir() {
         folder(layer, target, 0, &mut room, &mut left_out);
@@ -66,7 +88,9 @@ fn make_folder(from: &Path, to: &Path) -> io::Result<()> {
         remove(to)?;
         fs::create_dir_all(to)?;
     }
-    let mode = fs::metadata(from)?.permissions().mode() & 0o777;
+    let meta = fs::metadata(from)?;
+    own(to, &meta)?;
+    let mode = meta.permissions().mode() & 0o777;
     fs::set_permissions(to, PermissionsExt::from_mode(mode))
 }
 
@@ -79,9 +103,14 @@ fn leaf(from: &Path, to: &Path, meta: &Metadata, room: &mut Room) -> io::Result<
             "a folder of the image has this name",
         ));
     }
+    (room.put)(from, to, meta)
+}
+
+fn place(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     if meta.is_symlink() {
         remove(to)?;
-        return symlink(fs::read_link(from)?, to);
+        symlink(fs::read_link(from)?, to)?;
+        return own(to, meta);
     }
     if !meta.is_file() {
         return Err(io::Error::new(
@@ -91,10 +120,19 @@ fn leaf(from: &Path, to: &Path, meta: &Metadata, room: &mut Room) -> io::Result<
     }
     remove(to)?;
     fs::copy(from, to)?;
+    own(to, meta)?;
     fs::set_permissions(
         to,
         PermissionsExt::from_mode(meta.permissions().mode() & 0o777),
     )
+}
+
+/// Gives a file its owner; nearly all are root's, which they are already.
+fn own(path: &Path, meta: &Metadata) -> io::Result<()> {
+    match (meta.uid(), meta.gid()) {
+        (0, 0) => Ok(()),
+        (uid, gid) => lchown(path, Some(uid), Some(gid)),
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -148,6 +186,22 @@ mod tests {
         assert_eq!(read("etc/containers/systemd/web.container"), "w");
         assert_eq!(read("etc/link"), "plain");
         assert!(!at("outside/file").exists());
+    }
+
+    #[test]
+    fn what_is_appended_comes_after_the_image_s_own_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["etc", "append/app"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+        fs::write(at("append/hosts"), "10.0.0.1 db\n").unwrap();
+        fs::write(at("append/app/new"), "new\n").unwrap();
+        assert_eq!(append(&at("append"), &at("etc")), Vec::<String>::new());
+        let read = |name| fs::read_to_string(at(name)).unwrap();
+        assert_eq!(read("etc/hosts"), "127.0.0.1 localhost\n10.0.0.1 db\n");
+        assert_eq!(read("etc/app/new"), "new\n");
     }
 
     #[test]

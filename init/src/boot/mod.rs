@@ -227,8 +227,9 @@ fn build_etc(report: &mut Report, has_state: bool) {
     let mut left_out = etc::lay_over(image, etc);
     // Nobody reads them here, and what lies in the initramfs is memory.
     let _ = fs::remove_dir_all(image);
-    let config = Path::new(paths::CONFIG).join(formats::config::ETC);
-    left_out.extend(etc::lay_over(&config, etc));
+    let config = Path::new(paths::CONFIG);
+    left_out.extend(etc::lay_over(&config.join(formats::config::ETC), etc));
+    left_out.extend(etc::append(&config.join(formats::config::APPEND), etc));
     if let Err(e) = etc::link_resolver(etc) {
         left_out.push(format!("/etc/resolv.conf: {e}"));
     }

@@ -284,7 +284,8 @@ impl Host {
         if let Some(text) = notice.status {
             let text = text.get(..LONGEST_STATUS).unwrap_or(text);
             if self.runs[index].text != text {
-                text.clone_into(&mut self.runs[index].text);
+                let before = std::mem::replace(&mut self.runs[index].text, text.to_owned());
+                self.judge_status(index, &before, text);
                 self.report.touch();
             }
         }
@@ -320,6 +321,22 @@ impl Host {
         ];
         self.queue.extend(said.into_iter().flatten());
         // With BARRIER=1 the descriptor closes here, after all that came before it.
+    }
+
+    /// What a service calls a degraded state of the host becomes one, until it says otherwise.
+    fn judge_status(&mut self, index: usize, before: &str, text: &str) {
+        let named = |text: &str| {
+            let (name, text) = text.strip_prefix(notify::DEGRADED)?.split_once(": ")?;
+            let service = &self.supervisor.service(index).name;
+            Some((format!("{service}-{name}"), text.to_owned()))
+        };
+        let (before, now) = (named(before), named(text));
+        if let Some((name, _)) = before {
+            self.report.restore(&name);
+        }
+        if let Some((name, text)) = now {
+            self.report.degrade(&name, &text);
+        }
     }
 
     pub(super) fn service_statuses(&self) -> Vec<ServiceStatus> {

@@ -70,6 +70,13 @@ pub enum Verb {
     Poweroff,
     /// Stop everything in order and restart the machine
     Reboot,
+    /// Check, show and apply the host's configuration
+    #[command(disable_help_flag = true)]
+    Config {
+        /// Verb of `skeg config`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        verb: Vec<String>,
+    },
     /// Update this host, and see how that goes
     #[command(disable_help_flag = true)]
     Update {

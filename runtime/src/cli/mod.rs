@@ -112,6 +112,7 @@ fn user_verb(verb: Verb) -> Result<u8, CliError> {
             Verb::Reboot => host::power(formats::registration::Power::Reboot),
             // Of another program in the same file, which took it before.
             Verb::Update { .. } => Err(CliError::engine("this program has no updater")),
+            Verb::Config { .. } => Err(CliError::engine("this program reads no configuration")),
             _ => Ok(0),
         }
     })
