@@ -39,8 +39,41 @@ pub(super) fn container(
     by_helper(plan, flags, cgroup, child, || before(plan))
 }
 
-/// Clones another process into the container that `pidfd` names.
+/// Clones another process into the container that `child` is told of. It joins and gives up its rights
+/// before the one is cloned that whoever is in there can see.
 pub(super) fn session(
+    plan: &Plan,
+    cgroup: Option<BorrowedFd<'_>>,
+    mut child: Child,
+) -> Result<Process, Error> {
+    let (ours, theirs) = pair()?;
+    child.descent = Some(theirs);
+    match clone3(0, cgroup) {
+        Ok(Cloned::Child) => {
+            drop(ours);
+            child::run(&plan.operations, child)
+        }
+        Ok(Cloned::Parent { pid, pidfd }) => {
+            drop(child);
+            let told = wire::receive(ours.as_fd()).ok();
+            let last = told.and_then(|(bytes, mut fds)| Some((bytes.try_into().ok()?, fds.pop()?)));
+            let Some((last, of_last)) = last else {
+                // It has not come so far: its reports say why.
+                return Ok(Process { pid, pidfd });
+            };
+            ended(&pidfd);
+            Ok(Process {
+                pid: u32::from_ne_bytes(last),
+                pidfd: of_last,
+            })
+        }
+        Err(error) => Err(Failure::kernel("clone3", "", error).into()),
+    }
+}
+
+/// The same for one whose filter has somebody who listens, to whom its own number is told: it is in the
+/// container with the rights of this process, until it gives them up.
+pub(super) fn session_that_is_listened_to(
     plan: &Plan,
     pidfd: BorrowedFd<'_>,
     cgroup: Option<BorrowedFd<'_>>,
@@ -77,13 +110,7 @@ fn by_helper(
     child: Child,
     before: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<Process, Error> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|error| Error::io("socketpair", error))?;
+    let (ours, theirs) = pair()?;
     match clone3(0, None) {
         Ok(Cloned::Child) => {
             drop(ours);
@@ -92,8 +119,7 @@ fn by_helper(
         Ok(Cloned::Parent { pidfd, .. }) => {
             drop((theirs, child));
             let told = wire::receive(ours.as_fd());
-            let options = rustix::process::WaitIdOptions::EXITED;
-            let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), options);
+            ended(&pidfd);
             let (bytes, mut fds) = told.map_err(|error| Error::io("helper", error))?;
             let pid: Result<u32, Failure> = serde_json::from_slice(&bytes)
                 .map_err(|_| Error::Other("helper: it died".into()))?;
@@ -106,6 +132,18 @@ fn by_helper(
         }
         Err(error) => Err(Failure::kernel("clone3", "", error).into()),
     }
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    let kind = SocketType::SEQPACKET;
+    let pair = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
+    pair.map_err(|error| Error::io("socketpair", error))
+}
+
+/// Waits for the end of one that goes by itself.
+fn ended(pidfd: &OwnedFd) {
+    let options = rustix::process::WaitIdOptions::EXITED;
+    let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), options);
 }
 
 /// The helper: tells the pid and the pidfd of what it cloned for its parent, or what failed.

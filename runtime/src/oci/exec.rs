@@ -19,6 +19,7 @@ use crate::container::capabilities::Set;
 use crate::container::cgroup::Cgroup;
 use crate::container::child::{Child, Report};
 use crate::container::namespaces::Namespace;
+use crate::container::operation::Operation;
 use crate::container::plan::Plan;
 
 pub(super) fn exec(global: &Global, options: &Exec, log: &Log) -> Result<u8, Error> {
@@ -83,27 +84,30 @@ fn start(
     };
     let (status, report) = pipe()?;
     let (go, said) = pipe()?;
-    let own_cgroup = plan.namespaces.contains(&Namespace::Cgroup);
-    let joined = own_cgroup.then(|| container.try_clone()).transpose();
-    let child = || -> Result<Child, Error> {
-        Ok(Child {
-            stdio: Vec::new(),
-            status: report,
-            start: None,
-            go: Some(go),
-            trees: Vec::new(),
-            kept: options.preserve_fds,
-            container: joined
-                .map_err(|error| Error::io("dup", error))?
-                .map(|container| (container, vec![Namespace::Cgroup])),
-            descent: None,
-            console,
-            env: plan.env.clone(),
-        })
+    let listened = |one: &Operation| matches!(one, Operation::Seccomp { listener: true, .. });
+    let is_listened_to = plan.operations.iter().any(listened);
+    let mut joined = plan.namespaces.clone();
+    joined.retain(|namespace| !is_listened_to || *namespace == Namespace::Cgroup);
+    let place = container.try_clone();
+    let place = place.map_err(|error| Error::io("dup", error))?;
+    let child = Child {
+        stdio: Vec::new(),
+        status: report,
+        start: None,
+        go: Some(go),
+        trees: Vec::new(),
+        kept: options.preserve_fds,
+        container: (!joined.is_empty()).then_some((place, joined)),
+        descent: None,
+        console,
+        env: plan.env.clone(),
     };
     let cgroup = cgroup(record, options.cgroup.as_deref())?;
     let cgroup = cgroup.as_ref().map(Cgroup::directory);
-    let process = clone::session(plan, container.as_fd(), cgroup, child()?)?;
+    let process = match is_listened_to {
+        true => clone::session_that_is_listened_to(plan, container.as_fd(), cgroup, child),
+        false => clone::session(plan, cgroup, child),
+    }?;
     let mut reports = Reports::from(status);
     loop {
         let failure = match reports.next()? {
