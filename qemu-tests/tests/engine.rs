@@ -182,3 +182,37 @@ fn a_container_that_ignores_sigterm_is_killed_after_its_timeout() -> Result<()> 
     test.passed();
     Ok(())
 }
+
+#[test]
+fn the_resolver_of_a_running_container_follows_the_host_s_network() -> Result<()> {
+    let test = Test::named("resolver")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let host = host(&test, Config::new())?;
+    let machine = &host.machine;
+    for name in ["calm", "wilful"] {
+        machine.skeg(&["run", "-d", "--name", name, &tools, "polite"])?;
+    }
+    let servers = |name: &str| machine.skeg(&["exec", name, "cat", "/etc/resolv.conf"]);
+    ensure!(
+        servers("calm")?.contains("nameserver 10.0.2.3\n"),
+        "not the lease's: {}",
+        servers("calm")?
+    );
+    let own = "echo nameserver 192.0.2.9 > /etc/resolv.conf";
+    machine.skeg(&["exec", "wilful", "sh", "-c", own])?;
+    // As `skeg net` does it with another lease.
+    let lease =
+        "echo nameserver 192.0.2.53 > /net/resolv.new && mv /net/resolv.new /net/resolv.conf";
+    let net = "/run/skeg/net:/net";
+    machine.skeg(&["run", "--rm", "-v", net, &tools, "sh", "-c", lease])?;
+    eventually("the other server", SOON, || {
+        let now = servers("calm")?;
+        ensure!(now.contains("nameserver 192.0.2.53\n"), "{now}");
+        ensure!(!now.contains("10.0.2.3"), "{now}");
+        Ok(())
+    })?;
+    let kept = servers("wilful")?;
+    ensure!(kept == "nameserver 192.0.2.9\n", "its own is gone: {kept}");
+    test.passed();
+    Ok(())
+}
