@@ -82,6 +82,16 @@ impl ExecStatus {
 #[derive(Debug)]
 struct Unstarted(Option<Cgroup>);
 
+impl Unstarted {
+    /// Removes it once whoever is in there has died.
+    async fn give_up(mut self) {
+        if let Some(cgroup) = self.0.take() {
+            // What the kernel still says is not the caller's to mend.
+            let _ = cgroup.remove().await;
+        }
+    }
+}
+
 impl Drop for Unstarted {
     fn drop(&mut self) {
         if let Some(cgroup) = &self.0 {
@@ -134,8 +144,15 @@ impl Client {
             let directory = cgroup.directory().try_clone_to_owned().map_err(broken)?;
             parcel.add(Role::Cgroup, directory);
         }
-        let cloned = self.request(&id, RequestKind::Create, plan, parcel);
-        let (pid, pidfd, netns) = cloned.await?;
+        let cloned = self.request(&id, RequestKind::Create, plan, parcel).await;
+        let (pid, pidfd, netns) = match cloned {
+            Ok(cloned) => cloned,
+            Err(error) => {
+                // A zygote that died after the clone has left a child that nobody can name.
+                cgroup.give_up().await;
+                return Err(error);
+            }
+        };
         let mut status = Receiver::from_owned_fd(status).map_err(broken)?;
         match next_report(&mut status).await.map_err(broken)? {
             Some(Report::Ready) => {}
