@@ -130,7 +130,7 @@ async fn serve(places: Places) -> anyhow::Result<()> {
     }
     notify.tell("READY=1");
     units::face::serve(&engine);
-    units::start_wanted(&engine, boot);
+    units::starting::start_wanted(&engine, boot);
     tokio::spawn(mark_boot(engine.clone(), starts, boot_marker(&places)));
     let beat = Beat::for_watchdog(UNASKED).context("make a timer")?;
     loop {
@@ -195,7 +195,7 @@ async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
         .context("open the container networks")?;
     let (records, damaged_networks) = shelf.network_records()?;
     records.into_iter().for_each(|record| networks.add(record));
-    let (board, trouble) = Board::load(&places.units);
+    let (board, trouble) = Board::load(&places.units, Default::default());
     let cgroups = cgroups(&places.cgroups);
     let booting = Arc::new(AtomicBool::new(boot));
     let engine = Arc::new(Engine {

@@ -51,6 +51,11 @@ impl Shelf {
         self.root.join("networks")
     }
 
+    /// One file a timer: when it elapsed last.
+    pub fn timers(&self) -> PathBuf {
+        self.root.join("timers")
+    }
+
     fn containers(&self) -> PathBuf {
         self.root.join("containers")
     }

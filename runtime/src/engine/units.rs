@@ -1,37 +1,32 @@
-//! Units at work: which are there, where they stand, and their start in order at boot.
+//! Units at work: which are there, and where they stand.
 //!
-//! A unit's container is made anew when its file or image has changed, else it is the one from
-//! before: its log goes on.
+//! It starts and stops none: [`starting`] and [`verbs`] do.
 
 pub mod face;
+pub mod starting;
+mod timers;
 mod verbs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use formats::registration::StampKind;
 use tokio::sync::watch;
 
 use super::api::{UnitState, UnitSummary};
 use super::container::{Container, lock};
-use super::create;
-use super::error::Error;
 use super::machine::Event;
-use super::options::{ContainerOptions, RestartPolicy};
-use super::record::{Phase, State, StoppedBy};
-use super::volumes;
+use super::record::{Phase, State};
 use super::{Engine, clock};
 use crate::unit::{Kind, Unit, UnitError, load, order};
-
-/// Between two tries of a unit's start.
-const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// All units.
 #[derive(Debug, Default)]
 pub struct Board {
     folder: PathBuf,
+    /// Instances of templates that somebody asked for.
+    asked: BTreeSet<String>,
     units: BTreeMap<String, Entry>,
     errors: Vec<UnitError>,
 }
@@ -48,6 +43,15 @@ struct Entry {
     written: Option<SystemTime>,
     /// Its file is not there any more, and it runs on.
     gone: bool,
+    /// Of a timer.
+    times: Arc<Mutex<Times>>,
+}
+
+/// When a timer elapses, in seconds since the epoch.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    next: Option<i64>,
+    last: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,8 @@ enum Own {
     Idle,
     Starting,
     Started,
+    /// A condition does not hold: nobody waits for it, and it is not active.
+    Skipped,
     Failed(Cause),
 }
 
@@ -88,6 +94,7 @@ impl Entry {
             forgiven: false,
             written: written(&unit.path),
             gone: false,
+            times: Arc::default(),
             unit,
         }
     }
@@ -95,8 +102,15 @@ impl Entry {
 
 impl Entry {
     fn state(&self, state: Option<&State>) -> UnitState {
-        match state_of(*self.own.borrow(), state) {
+        let own = *self.own.borrow();
+        let stopped = state.is_some_and(|s| s.stopped_by.is_some());
+        match state_of(own, state) {
             UnitState::Failed if self.forgiven => UnitState::Inactive,
+            UnitState::Active if self.unit.oneshot && state.is_some() => UnitState::Activating,
+            // Its program has ended with success.
+            UnitState::Inactive if self.unit.remains && own == Own::Started && !stopped => {
+                UnitState::Active
+            }
             state => state,
         }
     }
@@ -107,9 +121,9 @@ fn written(path: &Path) -> Option<SystemTime> {
 }
 
 impl Board {
-    /// Reads the folder of units.
-    pub fn load(folder: &Path) -> (Self, Option<String>) {
-        let (loaded, trouble) = match load::folder(folder) {
+    /// Reads the folder of units, and these instances of templates in it.
+    pub fn load(folder: &Path, asked: BTreeSet<String>) -> (Self, Option<String>) {
+        let (loaded, trouble) = match load::folder(folder, &asked) {
             Ok(loaded) => (loaded, None),
             Err(e) => (
                 load::Loaded::default(),
@@ -120,6 +134,7 @@ impl Board {
         let units = units.map(|unit| (unit.name.clone(), Entry::new(unit)));
         let board = Self {
             folder: folder.to_path_buf(),
+            asked,
             units: units.collect(),
             errors: loaded.errors,
         };
@@ -148,233 +163,17 @@ impl Board {
     }
 }
 
-/// Starts what the boot targets want, in order, each as soon as what it waits for is there.
-///
-/// Units that run already are left alone; `boot` starts those that a user had stopped, too.
-pub fn start_wanted(engine: &Arc<Engine>, boot: bool) {
-    let roots: Vec<String> = {
-        let board = lock(&engine.units);
-        let units = board.units.values().map(|e| &e.unit);
-        let wanted = units.filter(|u| u.starts_at_boot());
-        wanted.map(|u| u.name.clone()).collect()
-    };
-    begin(engine, &roots, if boot { Why::Boot } else { Why::Again });
-}
-
-/// Begins to start units and all that they need.
-fn begin(engine: &Arc<Engine>, roots: &[String], why: Why) {
-    let mut board = lock(&engine.units);
-    let units: Vec<Unit> = board.units.values().map(|e| e.unit.clone()).collect();
-    let plan = order::plan(&units, roots.iter().map(String::as_str));
-    for (name, text) in plan.problems {
-        tracing::warn!("{name}: {text}");
-        board.problem(&name, text);
-    }
-    for name in &plan.order {
-        let Some(entry) = board.units.get_mut(name) else {
-            continue;
-        };
-        let own = *entry.own.borrow();
-        if own == Own::Starting {
-            continue;
-        }
-        entry.forgiven = false;
-        let is_container = matches!(entry.unit.kind, Kind::Container(_));
-        if !is_container && why == Why::Asked && own == Own::Started {
-            continue;
-        }
-        if let Some(container) = container_of(engine, &entry.unit) {
-            let state = container.state();
-            let again = why == Why::Again;
-            let waits = state.phase == Phase::Restarting && why != Why::Asked;
-            let left_alone = state.phase == Phase::Running || waits;
-            let stopped = again && state.stopped_by == Some(StoppedBy::User);
-            // An engine that was told to end had stopped it: the next one starts it again.
-            let by_engine = state.stopped_by == Some(StoppedBy::Shutdown);
-            let ended = again && state.phase == Phase::Exited && !by_engine;
-            if left_alone || stopped || ended {
-                entry.own.send_replace(Own::Started);
-                continue;
-            }
-        }
-        if plan.missing.contains(name) {
-            // As systemd: not started without what it requires.
-            entry.own.send_replace(Own::Failed(Cause::Requirement));
-            continue;
-        }
-        entry.own.send_replace(Own::Starting);
-        let entry = &board.units[name];
-        let waits = plan.after.get(name).cloned().unwrap_or_default();
-        let needs = plan.requires.get(name).cloned().unwrap_or_default();
-        let watches: Vec<_> = waits
-            .iter()
-            .filter_map(|w| board.units.get(w).map(|e| (w.clone(), e.own.subscribe())))
-            .map(|(w, watch)| (needs.contains(&w), w, watch))
-            .collect();
-        let mut own = entry.own.subscribe();
-        let start = start_after(engine.clone(), entry.unit.clone(), watches);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = start => {}
-                // Somebody wants it to be down in the meantime.
-                _ = own.wait_for(|own| *own == Own::Idle) => {}
-            }
-        });
-    }
-    engine.changed.send_replace(());
-}
-
-async fn start_after(
-    engine: Arc<Engine>,
-    unit: Unit,
-    watches: Vec<(bool, String, watch::Receiver<Own>)>,
-) {
-    for (needed, name, mut watch) in watches {
-        let reached = watch.wait_for(|own| *own != Own::Starting).await;
-        let failed = reached.map_or(true, |own| *own != Own::Started);
-        if failed && needed {
-            let text = format!("requires {name}, which failed");
-            finish(&engine, &unit, Err((Cause::Requirement, text))).await;
-            return;
-        }
-    }
-    let mut pause = std::time::Duration::from_secs(5);
-    loop {
-        let outcome = start_in_time(&engine, &unit).await;
-        let failed = outcome.is_err();
-        finish(&engine, &unit, outcome).await;
-        if !failed || !tries_again(&engine, &unit) {
-            return;
-        }
-        tokio::time::sleep(pause).await;
-        let container = container_of(&engine, &unit);
-        if container.is_some_and(|c| c.state().stopped_by == Some(StoppedBy::User)) {
-            // Somebody has decided otherwise in the meantime.
-            return;
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-async fn start_in_time(engine: &Arc<Engine>, unit: &Unit) -> Result<(), (Cause, String)> {
-    let started = start(engine, unit);
-    let outcome = match unit.start_timeout {
-        None => Ok(started.await),
-        Some(limit) => tokio::time::timeout(limit, started)
-            .await
-            .map_err(|_| format!("did not start within {} s", limit.as_secs())),
-    };
-    outcome
-        .map_err(|late| (Cause::Time, late))?
-        .map_err(|e| (Cause::Own, e.to_string()))
-}
-
-/// Whether a start that failed is this module's to try again: not when the container, once there,
-/// sees to it by itself.
-fn tries_again(engine: &Engine, unit: &Unit) -> bool {
-    let Kind::Container(options) = &unit.kind else {
-        return false;
-    };
-    let sees_to_itself = container_of(engine, unit)
-        .is_some_and(|c| c.state().phase.is_up() || c.state().phase == Phase::Restarting);
-    options.restart != RestartPolicy::No && !sees_to_itself && !engine.is_stopping()
-}
-
 /// Waits until every unit that was to be started has been, or has failed once.
 pub async fn settled(engine: &Engine) {
     let watches: Vec<_> = {
         let board = lock(&engine.units);
-        board.units.values().map(|e| e.own.subscribe()).collect()
+        // A job may take as long as it wants: no boot waits for its end.
+        let units = board.units.values().filter(|e| !e.unit.oneshot);
+        units.map(|e| e.own.subscribe()).collect()
     };
     for mut watch in watches {
         let _ = watch.wait_for(|own| *own != Own::Starting).await;
     }
-}
-
-async fn finish(engine: &Engine, unit: &Unit, outcome: Result<(), (Cause, String)>) {
-    let stem = unit.name.trim_end_matches(".service").to_string();
-    match outcome {
-        Ok(()) => {
-            lock(&engine.units).solved(&unit.name);
-            engine.changed.send_replace(());
-            engine.stamp(StampKind::Unit, &stem).await;
-        }
-        Err((cause, text)) => {
-            tracing::error!("{}: {text}", unit.name);
-            let mut board = lock(&engine.units);
-            board.problem(&unit.name, text);
-            board.set(&unit.name, Own::Failed(cause));
-            engine.changed.send_replace(());
-        }
-    }
-}
-
-async fn start(engine: &Arc<Engine>, unit: &Unit) -> Result<(), Error> {
-    match &unit.kind {
-        Kind::Volume { name } => volumes::ensure(&engine.shelf.volumes(), name).map(|_| ()),
-        Kind::Image { image, policy } => fetch(engine, image, *policy).await.map(|_| ()),
-        Kind::Container(options) => start_container(engine, options).await,
-    }
-}
-
-/// A registry that cannot be reached yet is asked again until the unit's time is up.
-async fn fetch(
-    engine: &Engine,
-    image: &str,
-    policy: super::options::PullPolicy,
-) -> Result<crate::image::Image, Error> {
-    let mut pause = std::time::Duration::from_millis(500);
-    loop {
-        match engine.puller.get(image, policy, None).await {
-            Err(e) if e.status == 500 && !engine.is_stopping() && pause.as_secs() < 4 => {
-                tracing::warn!("{e}: tried again in {} ms", pause.as_millis());
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            other => return other,
-        }
-    }
-}
-
-async fn start_container(engine: &Arc<Engine>, options: &ContainerOptions) -> Result<(), Error> {
-    let image = fetch(engine, &options.image, options.pull).await?;
-    let name = options.name.as_deref().unwrap_or_default();
-    let before = lock(&engine.containers)
-        .values()
-        .find(|c| c.config.name == name)
-        .cloned();
-    let container = match before {
-        Some(c) if fits(&c, options, &image.id.to_string()) => c,
-        Some(c) if c.config.options.unit != options.unit => {
-            return Err(Error::conflict(format!(
-                "the name '{name}' is taken by a container of somebody else; remove it: skeg rm -f {name}"
-            )));
-        }
-        Some(c) => {
-            remove(&c).await;
-            create::create(engine, options.clone(), &image).await?
-        }
-        None => create::create(engine, options.clone(), &image).await?,
-    };
-    container.tell(Event::Start { keen: true }).await?;
-    let state = container.until(|s| s.phase != Phase::Starting).await?;
-    match state.error {
-        Some(error) if !state.phase.is_up() => Err(Error::failed(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a container is still what its unit asks for.
-fn fits(container: &Container, options: &ContainerOptions, image_id: &str) -> bool {
-    let mut own = container.config.options.clone();
-    // The image's own volumes were added when it was created.
-    let added = container.config.anonymous.iter().map(|(target, _)| target);
-    for target in added {
-        if !options.mounts.iter().any(|m| m.target == *target) {
-            own.mounts.retain(|m| m.target != *target);
-        }
-    }
-    own == *options && container.config.image_id == image_id
 }
 
 /// Removes a container and waits until it is gone.
@@ -391,7 +190,7 @@ fn container_of(engine: &Engine, unit: &Unit) -> Option<Arc<Container>> {
 }
 
 /// What each unit comes after, also by another's `Before=`.
-pub fn after(board: &Board) -> BTreeMap<String, std::collections::BTreeSet<String>> {
+pub fn after(board: &Board) -> BTreeMap<String, BTreeSet<String>> {
     let units: Vec<Unit> = board.units.values().map(|e| e.unit.clone()).collect();
     order::plan(&units, units.iter().map(|u| u.name.as_str())).after
 }
@@ -478,7 +277,7 @@ fn problems(entry: &Entry, state: Option<&State>) -> Vec<String> {
 fn state_of(own: Own, state: Option<&State>) -> UnitState {
     let Some(state) = state else {
         return match own {
-            Own::Idle => UnitState::Inactive,
+            Own::Idle | Own::Skipped => UnitState::Inactive,
             Own::Starting => UnitState::Activating,
             Own::Started => UnitState::Active,
             Own::Failed(_) => UnitState::Failed,

@@ -213,6 +213,9 @@ impl Face {
 
     /// Queues a job and runs it.
     fn queue(self: &Arc<Self>, name: &str, verb: Verb, mode: &str) -> Answer {
+        if verb != Verb::Stop {
+            self.units.load(name);
+        }
         let view = self.view_or_absent(name);
         match (&view.load, verb) {
             (Load::NotFound, Verb::Stop) if view.active == super::view::Active::Inactive => {

@@ -3,23 +3,26 @@
 //! It checks values and never the world: whether an image or a file exists shows at the start.
 
 mod read;
+mod sections;
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use read::{
-    capabilities, device, entrypoint, extend, map, millis, pids, push, reachable, reset_or_words,
-    seconds, service_restart, set, some, timeout,
+    capabilities, device, entrypoint, extend, map, pids, push, reset_or_words, seconds, set, some,
 };
 
 use super::keys::{self, Support};
-use super::{Kind, Unit, UnitName, name, time};
-use crate::engine::options::{ContainerOptions, MountSource, PullPolicy, Seccomp};
+use super::network::{self, Network};
+use super::timer::Timer;
+use super::{Kind, Unit, UnitName, name};
+use crate::engine::options::{ContainerOptions, MountSource, NetworkMode, PullPolicy, Seccomp};
 use crate::engine::values::{self, Mount, did_you_mean, nearest};
 use formats::unit_file::{self, Entry, Problem, words};
 
-const EXTENSIONS: [&str; 3] = ["container", "volume", "image"];
+const EXTENSIONS: [&str; 5] = ["container", "volume", "image", "network", "timer"];
 /// As systemd's `DefaultTimeoutStartSec`, and room for a slow pull.
 const START_TIMEOUT: Duration = Duration::from_secs(900);
 
@@ -34,7 +37,8 @@ pub fn parse(
     let extension = extension.as_ref();
     if !EXTENSIONS.contains(&extension) {
         return Err(whole(format!(
-            "expected a .container, .volume or .image file, found '.{extension}'"
+            "expected a .container, .volume, .image, .network or .timer file, found '.{extension}'{}",
+            keys::refused_kind(extension).map_or(String::new(), |why| format!(": {why}"))
         )));
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -85,6 +89,8 @@ fn sections_of(extension: &str) -> [&'static str; 5] {
     let own = match extension {
         "container" => "Container",
         "volume" => "Volume",
+        "network" => "Network",
+        "timer" => return ["Unit", "Install", "Timer", "Timer", "Timer"],
         _ => "Image",
     };
     ["Unit", "Service", "Install", "Quadlet", own]
@@ -107,30 +113,30 @@ struct Draft<'a> {
     stop_grace: Option<Duration>,
     volume_name: Option<String>,
     policy: PullPolicy,
+    timer: Timer,
+    network: Network,
+    /// What it is called on each of its networks.
+    aliases: Vec<String>,
+    /// Its address on its only network.
+    address: Option<Ipv4Addr>,
+    /// The file says how long a start may take.
+    timed: bool,
 }
 
 impl<'a> Draft<'a> {
     fn new(name: &'a UnitName, path: &Path, extension: &str) -> Self {
         let service = match extension {
             "container" => name.service(),
+            "timer" => format!("{}.timer", name.stem()),
             other => format!("{}-{other}.service", name.stem()),
         };
         Self {
             name,
             unit: Unit {
-                description: service.clone(),
-                name: service,
-                path: path.to_path_buf(),
-                after: BTreeSet::new(),
-                before: BTreeSet::new(),
-                requires: BTreeSet::new(),
-                wants: BTreeSet::new(),
-                wanted_by: BTreeSet::new(),
-                required_by: BTreeSet::new(),
                 start_timeout: Some(START_TIMEOUT),
-                kind: Kind::Volume {
-                    name: String::new(),
-                },
+                oneshot: extension != "container",
+                remains: extension != "container",
+                ..Unit::empty(service, path)
             },
             options: ContainerOptions {
                 read_only_tmpfs: true,
@@ -140,6 +146,11 @@ impl<'a> Draft<'a> {
             stop_grace: None,
             volume_name: None,
             policy: PullPolicy::Missing,
+            timer: Timer::of(path),
+            network: Network::of(name.stem()),
+            aliases: Vec::new(),
+            address: None,
+            timed: false,
         }
     }
 
@@ -149,51 +160,14 @@ impl<'a> Draft<'a> {
         };
         let value = name::expand(&entry.value, self.name)?;
         let outcome = match entry.section.as_str() {
-            "Unit" => self.unit_key(&entry.key, &value),
+            "Unit" => sections::unit(&mut self.unit, &entry.key, &value),
+            "Install" => sections::install(&mut self.unit, &entry.key, &value),
             "Service" => self.service_key(&entry.key, &value),
-            "Install" if entry.key == "RequiredBy" => set(&mut self.unit.required_by, &value)
-                .and_then(|()| reachable(&self.unit.required_by)),
-            "Install" => {
-                set(&mut self.unit.wanted_by, &value).and_then(|()| reachable(&self.unit.wanted_by))
-            }
             "Container" => self.container_key(&entry.key, &value),
+            "Network" => self.network.assign(&entry.key, &value),
             _ => self.other_key(&entry.key, &value),
         };
         outcome.map_err(|reason| format!("{}: {reason}", entry.key))
-    }
-
-    fn unit_key(&mut self, key: &str, value: &str) -> Result<(), String> {
-        match key {
-            "Description" => self.unit.description = value.to_string(),
-            "After" => set(&mut self.unit.after, value)?,
-            "Before" => set(&mut self.unit.before, value)?,
-            "Requires" => set(&mut self.unit.requires, value)?,
-            "Wants" => set(&mut self.unit.wants, value)?,
-            _ => return Err(unhandled()),
-        }
-        Ok(())
-    }
-
-    fn service_key(&mut self, key: &str, value: &str) -> Result<(), String> {
-        match key {
-            "Restart" => self.options.restart = service_restart(value)?,
-            "RestartSec" => {
-                let delay = time::span(value)?.ok_or("expected a finite time")?;
-                self.options.restart_delay_ms = Some(millis(delay));
-            }
-            "TimeoutStartSec" => self.unit.start_timeout = timeout(value)?,
-            "TimeoutStopSec" => self.stop_grace = timeout(value)?,
-            "TimeoutSec" => {
-                self.unit.start_timeout = timeout(value)?;
-                self.stop_grace = timeout(value)?;
-            }
-            "Type" => match value {
-                "notify" | "exec" | "simple" => {}
-                other => return Err(format!("expected notify, exec or simple, found '{other}'")),
-            },
-            _ => return Err(unhandled()),
-        }
-        Ok(())
     }
 
     fn other_key(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -201,6 +175,7 @@ impl<'a> Draft<'a> {
             "VolumeName" => self.volume_name = some(value).map(values::volume_name).transpose()?,
             "Image" => self.options.image = value.to_string(),
             "Policy" => self.policy = values::pull(value)?,
+            _ if self.timer.assign(key, value)? => {}
             _ => return Err(unhandled()),
         }
         Ok(())
@@ -244,10 +219,11 @@ impl<'a> Draft<'a> {
                 Mount::Tmpfs(tmpfs) => o.tmpfs.push(tmpfs),
             },
             "Tmpfs" => push(&mut o.tmpfs, value, values::tmpfs)?,
-            "Network" => {
-                let choice = values::network(value)?;
-                o.network = choice.mode;
-                o.networks.extend(choice.join);
+            "Network" => self.join(value)?,
+            "NetworkAlias" => push(&mut self.aliases, value, values::volume_name)?,
+            "IP" => {
+                let wrong = |_| format!("expected an IPv4 address, found '{value}'");
+                self.address = some(value).map(|v| v.parse().map_err(wrong)).transpose()?;
             }
             "User" => o.user = some(value).map(str::to_string),
             "Group" => self.group = some(value).map(str::to_string),
@@ -312,14 +288,78 @@ impl<'a> Draft<'a> {
         values::volume(&format!("systemd-{stem}:{rest}"))
     }
 
+    /// `Network=NAME[:ip=ADDRESS,alias=NAME]`; `data.network` names the unit, whose network is
+    /// `systemd-data` as in podman.
+    fn join(&mut self, value: &str) -> Result<(), String> {
+        let o = &mut self.options;
+        if value.is_empty() {
+            o.networks.clear();
+            o.network = NetworkMode::default();
+            return Ok(());
+        }
+        let (name, extra) = value.split_once(':').unwrap_or((value, ""));
+        let file = name.strip_suffix(".network");
+        let called = file.map_or(name.to_owned(), |stem| format!("systemd-{stem}"));
+        let mut choice = values::network(&called)?;
+        network::join_options(choice.join.as_mut(), extra)?;
+        let alone = match choice.join {
+            Some(_) => o.network == NetworkMode::Bridge,
+            None => o.networks.is_empty(),
+        };
+        if !alone {
+            return Err(format!("'{name}' does not go with other networks"));
+        }
+        o.network = choice.mode;
+        o.networks.extend(choice.join);
+        if let Some(stem) = file {
+            let unit = format!("{stem}-network.service");
+            self.unit.requires.insert(unit.clone());
+            self.unit.after.insert(unit);
+        }
+        Ok(())
+    }
+
+    /// What stands beside `Network=` and goes to each of them.
+    fn addressed(&mut self) -> Result<(), String> {
+        let joins = &mut self.options.networks;
+        if joins.is_empty() && !self.aliases.is_empty() {
+            return Err("NetworkAlias: needs a network with names: write Network=NAME".into());
+        }
+        for join in joins.iter_mut() {
+            join.aliases.extend(self.aliases.iter().cloned());
+        }
+        if let Some(address) = self.address {
+            let [only] = &mut joins[..] else {
+                return Err("IP: needs one Network=NAME, whose address it is".into());
+            };
+            only.ip = Some(address);
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Unit, String> {
         let service = self.unit.name.clone();
+        if self.unit.oneshot
+            && !self.timed
+            && self.unit.path.extension().is_some_and(|e| e == "container")
+        {
+            // As systemd: a job may take as long as it wants, unless its file says otherwise.
+            self.unit.start_timeout = None;
+        }
+        self.addressed()?;
         self.unit.kind = match self.unit.path.extension().and_then(|e| e.to_str()) {
             Some("volume") => Kind::Volume {
                 name: self
                     .volume_name
                     .unwrap_or_else(|| format!("systemd-{}", self.name.stem())),
             },
+            Some("timer") => {
+                if !self.timer.has_time() {
+                    return Err("a time is missing, e.g. OnCalendar=".into());
+                }
+                Kind::Timer(self.timer)
+            }
+            Some("network") => Kind::Network(self.network),
             Some("image") => Kind::Image {
                 image: needed(self.options.image)?,
                 policy: self.policy,
@@ -359,8 +399,21 @@ fn needed(image: String) -> Result<String, String> {
 }
 
 /// A key that the table calls done and no arm handles: our own mistake, told instead of hidden.
-fn unhandled() -> String {
+pub(super) fn unhandled() -> String {
     "is not supported yet".into()
+}
+
+/// Reads `KEY=VALUE` words into a map.
+pub(super) fn pairs(
+    into: &mut std::collections::BTreeMap<String, String>,
+    value: &str,
+) -> Result<(), String> {
+    map(into, value)
+}
+
+/// Reads names of units into a set.
+pub(super) fn names(into: &mut BTreeSet<String>, value: &str) -> Result<(), String> {
+    set(into, value)
 }
 
 #[cfg(test)]

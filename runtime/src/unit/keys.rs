@@ -55,12 +55,16 @@ pub fn section_keys(section: &str) -> Option<Keys> {
         "Network" => NETWORK,
         "Image" => IMAGE,
         "Quadlet" => QUADLET,
+        "Timer" => TIMER,
+        "Pod" => POD,
+        "Kube" => KUBE,
+        "Build" => BUILD,
         _ => return None,
     })
 }
 
 /// The sections that a message may propose.
-pub const SECTIONS: [&str; 8] = [
+pub const SECTIONS: [&str; 12] = [
     "Unit",
     "Service",
     "Install",
@@ -69,7 +73,21 @@ pub const SECTIONS: [&str; 8] = [
     "Network",
     "Image",
     "Quadlet",
+    "Timer",
+    "Pod",
+    "Kube",
+    "Build",
 ];
+
+/// Why files of a kind that Quadlet knows are not units here.
+pub fn refused_kind(extension: &str) -> Option<&'static str> {
+    Some(match extension {
+        "pod" => "pods are not supported; containers on one network find each other by name",
+        "kube" => "Kubernetes files are not supported; write a .container for each container",
+        "build" => "this host builds no images; build them elsewhere and pull them",
+        _ => return None,
+    })
+}
 
 const QUADLET: Keys = &[("DefaultDependencies", Nothing)];
 
@@ -80,11 +98,11 @@ const UNIT: Keys = &[
     ("Before", Done),
     ("Requires", Done),
     ("Wants", Done),
-    ("BindsTo", LATER),
-    ("PartOf", LATER),
+    ("BindsTo", Done),
+    ("PartOf", Done),
     ("Upholds", LATER),
-    ("Requisite", LATER),
-    ("Conflicts", LATER),
+    ("Requisite", Done),
+    ("Conflicts", Done),
     ("OnFailure", LATER),
     ("OnSuccess", LATER),
     ("DefaultDependencies", Nothing),
@@ -99,16 +117,16 @@ const UNIT: Keys = &[
     ("JobTimeoutSec", LATER),
     ("PropagatesReloadTo", LATER),
     ("ReloadPropagatedFrom", LATER),
-    ("ConditionPathExists", LATER),
-    ("ConditionPathIsDirectory", LATER),
-    ("ConditionFileNotEmpty", LATER),
-    ("ConditionDirectoryNotEmpty", LATER),
+    ("ConditionPathExists", Done),
+    ("ConditionPathIsDirectory", Done),
+    ("ConditionFileNotEmpty", Done),
+    ("ConditionDirectoryNotEmpty", Done),
     ("ConditionHost", LATER),
     ("ConditionKernelCommandLine", LATER),
     ("ConditionVirtualization", LATER),
     ("ConditionArchitecture", LATER),
     ("ConditionFirstBoot", LATER),
-    ("AssertPathExists", LATER),
+    ("AssertPathExists", Done),
     ("SourcePath", Nothing),
 ];
 
@@ -121,7 +139,7 @@ const SERVICE: Keys = &[
     ("Type", Done),
     ("RestartSteps", LATER),
     ("RestartMaxDelaySec", LATER),
-    ("RemainAfterExit", LATER),
+    ("RemainAfterExit", Done),
     ("SuccessExitStatus", LATER),
     ("RestartPreventExitStatus", LATER),
     ("RestartForceExitStatus", LATER),
@@ -160,7 +178,7 @@ const INSTALL: Keys = &[
     ("UpheldBy", LATER),
     ("Alias", LATER),
     ("Also", LATER),
-    ("DefaultInstance", LATER),
+    ("DefaultInstance", Done),
 ];
 
 const CONTAINER: Keys = &[
@@ -234,14 +252,15 @@ const CONTAINER: Keys = &[
         "EnvironmentHost",
         Refused("has no meaning: the host has no environment to hand on"),
     ),
-    ("ExposeHostPort", LATER),
+    // It publishes nothing: what listens in a container is reached on its networks anyway.
+    ("ExposeHostPort", Nothing),
     ("GIDMap", NO_USERNS),
     ("GlobalArgs", NO_PODMAN),
     ("HttpProxy", LATER),
-    ("IP", LATER),
+    ("IP", Done),
     ("IP6", LATER),
     ("MemorySwap", LATER),
-    ("NetworkAlias", LATER),
+    ("NetworkAlias", Done),
     ("Pod", LATER),
     ("PodmanArgs", NO_PODMAN),
     ("ReloadCmd", LATER),
@@ -286,21 +305,127 @@ const VOLUME: Keys = &[
     ("PodmanArgs", NO_PODMAN),
 ];
 
+const TIMER: Keys = &[
+    ("OnCalendar", Done),
+    ("OnBootSec", Done),
+    ("OnStartupSec", Done),
+    ("OnActiveSec", Done),
+    ("OnUnitActiveSec", Done),
+    ("OnUnitInactiveSec", Done),
+    ("Unit", Done),
+    ("Persistent", Done),
+    ("RandomizedDelaySec", Done),
+    ("FixedRandomDelay", Done),
+    ("AccuracySec", Done),
+    ("RemainAfterElapse", LATER),
+    ("DeferReactivation", LATER),
+    ("OnClockChange", LATER),
+    ("OnTimezoneChange", LATER),
+    ("RandomizedOffsetSec", LATER),
+    (
+        "WakeSystem",
+        Refused("is not supported: a host is not suspended"),
+    ),
+];
+
+const NO_PODS: Support =
+    Refused("belongs to a pod, and pods are not supported; use a network for several containers");
+const NO_KUBE: Support =
+    Refused("belongs to Kubernetes files, which are not supported; use .container files");
+const NO_BUILD: Support = Refused("belongs to a build, and this host builds no images");
+
+const POD: Keys = &[
+    ("AddHost", NO_PODS),
+    ("ContainersConfModule", NO_PODMAN),
+    ("DNS", NO_PODS),
+    ("DNSOption", NO_PODS),
+    ("DNSSearch", NO_PODS),
+    ("GIDMap", NO_USERNS),
+    ("GlobalArgs", NO_PODMAN),
+    ("IP", NO_PODS),
+    ("IP6", NO_PODS),
+    ("Network", NO_PODS),
+    ("NetworkAlias", NO_PODS),
+    ("PodName", NO_PODS),
+    ("PodmanArgs", NO_PODMAN),
+    ("PublishPort", NO_PODS),
+    ("RemapGid", NO_USERNS),
+    ("RemapUid", NO_USERNS),
+    ("RemapUidSize", NO_USERNS),
+    ("RemapUsers", NO_USERNS),
+    ("ServiceName", NO_PODS),
+    ("ShmSize", NO_PODS),
+    ("SubGIDMap", NO_USERNS),
+    ("SubUIDMap", NO_USERNS),
+    ("UIDMap", NO_USERNS),
+    ("UserNS", NO_USERNS),
+    ("Volume", NO_PODS),
+];
+
+const KUBE: Keys = &[
+    ("AutoUpdate", NO_KUBE),
+    ("ConfigMap", NO_KUBE),
+    ("ContainersConfModule", NO_PODMAN),
+    ("ExitCodePropagation", NO_KUBE),
+    ("GlobalArgs", NO_PODMAN),
+    ("KubeDownForce", NO_KUBE),
+    ("LogDriver", NO_KUBE),
+    ("LogOpt", NO_KUBE),
+    ("Network", NO_KUBE),
+    ("PodmanArgs", NO_PODMAN),
+    ("PublishPort", NO_KUBE),
+    ("RemapGid", NO_USERNS),
+    ("RemapUid", NO_USERNS),
+    ("RemapUidSize", NO_USERNS),
+    ("RemapUsers", NO_USERNS),
+    ("ServiceName", NO_KUBE),
+    ("SetWorkingDirectory", NO_KUBE),
+    ("UserNS", NO_USERNS),
+    ("Yaml", NO_KUBE),
+];
+
+const BUILD: Keys = &[
+    ("Annotation", NO_BUILD),
+    ("Arch", NO_BUILD),
+    ("AuthFile", NO_BUILD),
+    ("ContainersConfModule", NO_PODMAN),
+    ("DNS", NO_BUILD),
+    ("DNSOption", NO_BUILD),
+    ("DNSSearch", NO_BUILD),
+    ("Environment", NO_BUILD),
+    ("File", NO_BUILD),
+    ("ForceRM", NO_BUILD),
+    ("GlobalArgs", NO_PODMAN),
+    ("GroupAdd", NO_BUILD),
+    ("ImageTag", NO_BUILD),
+    ("Label", NO_BUILD),
+    ("Network", NO_BUILD),
+    ("PodmanArgs", NO_PODMAN),
+    ("Pull", NO_BUILD),
+    ("Secret", NO_BUILD),
+    ("ServiceName", NO_BUILD),
+    ("SetWorkingDirectory", NO_BUILD),
+    ("TLSVerify", NO_BUILD),
+    ("Target", NO_BUILD),
+    ("Variant", NO_BUILD),
+    ("Volume", NO_BUILD),
+];
+
 const NETWORK: Keys = &[
-    ("NetworkName", LATER),
-    ("Label", LATER),
-    ("Driver", LATER),
+    ("NetworkName", Done),
+    ("Label", Done),
+    ("Driver", Done),
     ("DNS", LATER),
-    ("DisableDNS", LATER),
-    ("Gateway", LATER),
-    ("InterfaceName", LATER),
-    ("Internal", LATER),
-    ("IPAMDriver", LATER),
-    ("IPRange", LATER),
-    ("IPv6", LATER),
+    ("DisableDNS", Done),
+    ("Gateway", Done),
+    ("InterfaceName", Done),
+    ("Internal", Done),
+    ("IPAMDriver", Done),
+    ("IPRange", Done),
+    ("IPv6", Done),
     ("NetworkDeleteOnStop", LATER),
-    ("Options", LATER),
-    ("Subnet", LATER),
+    ("Options", Done),
+    ("Subnet", Done),
     ("ServiceName", LATER),
     ("ContainersConfModule", NO_PODMAN),
     ("GlobalArgs", NO_PODMAN),

@@ -2,6 +2,7 @@
 //!
 //! A file that is wrong never stops the others: it comes back as an error beside them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,29 +20,36 @@ pub struct Loaded {
 
 /// Reads every Quadlet file in `folder` and its subfolders, with their drop-ins; none is no error.
 ///
-/// As podman does for root, `users` is left to others. A template is read only under the names of
-/// its instances.
+/// As podman does for root, `users` is left to others. A template becomes units by its instances:
+/// those that are linked, the default one, those that others name, and those in `asked`.
 ///
 /// # Errors
 /// When the folder exists and cannot be read.
-pub fn folder(folder: &Path) -> io::Result<Loaded> {
+pub fn folder(folder: &Path, asked: &BTreeSet<String>) -> io::Result<Loaded> {
     let mut loaded = Loaded::default();
     let files = files(folder)?;
-    for path in &files {
-        if let Some(message) = template_without_instance(path, &files) {
-            loaded.refuse(path, message);
-            continue;
-        }
-        if is_template(path) {
-            continue;
-        }
+    let (templates, plain): (Vec<_>, Vec<_>) = files.iter().partition(|path| is_template(path));
+    for path in plain {
         match file_in(path, folder) {
-            Ok(unit) if loaded.units.iter().any(|u| u.name == unit.name) => {
-                let message = format!("another file is {} already; rename one", unit.name);
-                loaded.refuse(path, message);
-            }
-            Ok(unit) => loaded.units.push(unit),
+            Ok(unit) => loaded.add(unit),
             Err(error) => loaded.errors.push(error),
+        }
+    }
+    let templates = Templates::read(&templates, folder, &mut loaded);
+    for name in templates.defaults() {
+        templates.instance(&name, true, &mut loaded);
+    }
+    for name in asked {
+        templates.instance(name, false, &mut loaded);
+    }
+    // An instance may name others; a template that names ever new ones ends here.
+    for _ in 0..MOST_ROUNDS {
+        let missing = loaded.missing();
+        if missing.is_empty() {
+            break;
+        }
+        for name in missing {
+            templates.instance(&name, false, &mut loaded);
         }
     }
     loaded.units.sort_by(|a, b| a.name.cmp(&b.name));
@@ -56,7 +64,107 @@ pub fn folder(folder: &Path) -> io::Result<Loaded> {
     Ok(loaded)
 }
 
+/// Instances may name instances so deep.
+const MOST_ROUNDS: usize = 8;
+
+/// Templates that were understood, by what stands before their instance's name.
+struct Templates<'a> {
+    folder: &'a Path,
+    units: Vec<Unit>,
+}
+
+impl<'a> Templates<'a> {
+    fn read(paths: &[&PathBuf], folder: &'a Path, loaded: &mut Loaded) -> Self {
+        let mut units = Vec::new();
+        for path in paths {
+            // Its mistakes are told before anybody asks for an instance.
+            match file_in(path, folder) {
+                Ok(unit) => units.push(unit),
+                Err(error) => loaded.errors.push(error),
+            }
+        }
+        Self { folder, units }
+    }
+
+    fn defaults(&self) -> Vec<String> {
+        let named = |unit: &Unit| {
+            Some(
+                unit.name
+                    .replace("@.", &format!("@{}.", unit.default_instance.as_ref()?)),
+            )
+        };
+        self.units.iter().filter_map(named).collect()
+    }
+
+    /// Adds the instance of this name, if there is a template and no file of its own for it.
+    fn instance(&self, name: &str, installed: bool, loaded: &mut Loaded) {
+        let is_there = loaded.units.iter().any(|unit| unit.name == name);
+        let template = self.units.iter().find(|unit| is_instance(name, &unit.name));
+        let (false, Some(template)) = (is_there, template) else {
+            return;
+        };
+        let extension = template.path.extension().unwrap_or_default();
+        let (prefix, _) = template.name.split_once('@').unwrap_or_default();
+        let of_service = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let instance = of_service.split_once('@').map_or("", |(_, rest)| rest);
+        let suffix = template.name.split_once('@').map_or("", |(_, rest)| rest);
+        let suffix = suffix.rsplit_once('.').map_or("", |(kind, _)| kind);
+        let instance = instance.strip_suffix(suffix).unwrap_or(instance);
+        let file = format!("{prefix}@{instance}.{}", extension.to_string_lossy());
+        match read(
+            &template.path,
+            &template.path.with_file_name(file),
+            self.folder,
+        ) {
+            Ok(mut unit) => {
+                unit.path.clone_from(&template.path);
+                if !installed {
+                    unit.wanted_by.clear();
+                    unit.required_by.clear();
+                }
+                loaded.add(unit);
+            }
+            Err(error) => loaded.errors.push(error),
+        }
+    }
+}
+
+/// `web@a.service` is one of `web@.service`, `data@a-volume.service` one of `data@-volume.service`.
+fn is_instance(name: &str, template: &str) -> bool {
+    let parts = template.split_once('@');
+    parts.is_some_and(|(prefix, suffix)| {
+        name.strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix('@'))
+            .and_then(|rest| rest.strip_suffix(suffix))
+            .is_some_and(|instance| !instance.is_empty())
+    })
+}
+
 impl Loaded {
+    fn add(&mut self, unit: Unit) {
+        if self.units.iter().any(|u| u.name == unit.name) {
+            let message = format!("another file is {} already; rename one", unit.name);
+            self.refuse(&unit.path, message);
+            return;
+        }
+        self.units.push(unit);
+    }
+
+    /// Instances that units name and that are not there.
+    fn missing(&self) -> BTreeSet<String> {
+        let named = |unit: &Unit| {
+            let timed = match &unit.kind {
+                super::Kind::Timer(timer) => Some(timer.unit.clone()),
+                _ => None,
+            };
+            let names = unit.needs().chain(&unit.wants).cloned();
+            names.chain(timed).collect::<Vec<_>>()
+        };
+        let all = self.units.iter().flat_map(named);
+        all.filter(|name| name.contains('@') && !self.units.iter().any(|u| u.name == *name))
+            .collect()
+    }
+
     fn refuse(&mut self, path: &Path, message: String) {
         self.errors.push(UnitError {
             path: path.to_path_buf(),
@@ -70,19 +178,6 @@ fn is_template(path: &Path) -> bool {
         .is_some_and(|stem| stem.to_string_lossy().ends_with('@'))
 }
 
-fn template_without_instance(path: &Path, files: &[PathBuf]) -> Option<String> {
-    let stem = path.file_stem()?.to_string_lossy();
-    let extension = path.extension()?.to_string_lossy();
-    let instance_of = |other: &PathBuf| {
-        let name = other.file_stem().unwrap_or_default().to_string_lossy();
-        other.extension() == path.extension() && name.len() > stem.len() && name.starts_with(&*stem)
-    };
-    let alone = stem.ends_with('@') && !files.iter().any(instance_of);
-    alone.then(|| {
-        format!("a template starts nothing by itself: link it as {stem}NAME.{extension} for each instance")
-    })
-}
-
 /// Reads one file, with the drop-ins beside it.
 ///
 /// # Errors
@@ -93,6 +188,11 @@ pub fn file(path: &Path) -> Result<Unit, UnitError> {
 }
 
 fn file_in(path: &Path, root: &Path) -> Result<Unit, UnitError> {
+    read(path, path, root)
+}
+
+/// Reads `file` under the name of `path`, with that one's drop-ins.
+fn read(file: &Path, path: &Path, root: &Path) -> Result<Unit, UnitError> {
     let whole = |file: Option<PathBuf>, message| UnitError {
         path: path.to_path_buf(),
         problems: vec![Problem {
@@ -101,7 +201,7 @@ fn file_in(path: &Path, root: &Path) -> Result<Unit, UnitError> {
             file,
         }],
     };
-    let own = text(path).map_err(|message| whole(None, message))?;
+    let own = text(file).map_err(|message| whole(None, message))?;
     let mut drop_ins = Vec::new();
     for file in drop_ins::of(path, root).map_err(|e| whole(None, format!("find drop-ins: {e}")))? {
         let text = text(&file).map_err(|message| whole(Some(file.clone()), message))?;
@@ -116,7 +216,7 @@ fn text(path: &Path) -> Result<String, String> {
 }
 
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    const KINDS: [&str; 7] = [
+    const KINDS: [&str; 8] = [
         "container",
         "volume",
         "image",
@@ -124,6 +224,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
         "pod",
         "kube",
         "build",
+        "timer",
     ];
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -162,7 +263,7 @@ mod tests {
         put("bad.container", "[Container]\nImge=x\n");
         put("p.pod", "[Pod]\n");
         put("notes.txt", "hello");
-        let loaded = super::folder(folder.path()).unwrap();
+        let loaded = super::folder(folder.path(), &BTreeSet::new()).unwrap();
         let names: Vec<_> = loaded.units.iter().map(|u| u.name.as_str()).collect();
         assert_eq!(names, ["web-image.service", "web.service"]);
         let Kind::Container(options) = &loaded.units[1].kind else {
@@ -185,7 +286,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let loaded = super::folder(folder.path()).unwrap();
+        let loaded = super::folder(folder.path(), &BTreeSet::new()).unwrap();
         (folder, loaded)
     }
 
@@ -222,21 +323,59 @@ mod tests {
         );
     }
 
+    fn named(loaded: &Loaded) -> Vec<&str> {
+        loaded.units.iter().map(|u| u.name.as_str()).collect()
+    }
+
     #[test]
-    fn a_template_is_read_through_its_instances_and_refused_without_one() {
+    fn a_template_is_read_through_its_linked_instances() {
         let template = "[Container]\nImage=x\nHostName=%i\n[Install]\nWantedBy=default.target\n";
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("web@.container"), template).unwrap();
-        let alone = super::folder(folder.path()).unwrap();
-        assert!(alone.units.is_empty());
-        assert!(alone.errors[0].to_string().contains("web@NAME.container"));
+        let alone = super::folder(folder.path(), &BTreeSet::new()).unwrap();
+        assert!(alone.units.is_empty() && alone.errors.is_empty());
         std::os::unix::fs::symlink("web@.container", at("web@a.container")).unwrap();
-        let loaded = super::folder(folder.path()).unwrap();
+        let loaded = super::folder(folder.path(), &BTreeSet::new()).unwrap();
         assert!(loaded.errors.is_empty(), "{:?}", loaded.errors);
-        let names: Vec<_> = loaded.units.iter().map(|u| u.name.as_str()).collect();
-        assert_eq!(names, ["web@a.service"]);
+        assert_eq!(named(&loaded), ["web@a.service"]);
+        assert!(loaded.units[0].starts_at_boot());
         assert_eq!(options(&loaded.units[0]).hostname.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_instance_comes_by_default_by_another_unit_or_by_request() {
+        let files = [
+            (
+                "a@.container",
+                "[Container]\nImage=x\nHostName=%i\n[Install]\nWantedBy=default.target\nDefaultInstance=one\n",
+            ),
+            ("a@two.container.d/1.conf", "[Container]\nImage=y\n"),
+            (
+                "b.container",
+                "[Unit]\nWants=a@two.service\n[Container]\nImage=x\n",
+            ),
+            ("bad@.container", "[Container]\nImage=x\nHostname=%i\n"),
+        ];
+        let (folder, _) = tree(&files);
+        let asked = BTreeSet::from(["a@three.service".into(), "none@x.service".into()]);
+        let loaded = super::folder(folder.path(), &asked).unwrap();
+        let names = [
+            "a@one.service",
+            "a@three.service",
+            "a@two.service",
+            "b.service",
+        ];
+        assert_eq!(named(&loaded), names);
+        let boot: Vec<bool> = loaded.units.iter().map(Unit::starts_at_boot).collect();
+        assert_eq!(
+            boot,
+            [true, false, false, false],
+            "only the default one is installed"
+        );
+        assert_eq!(options(&loaded.units[2]).image, "y", "by its own drop-in");
+        assert!(loaded.units[2].path.ends_with("a@.container"));
+        assert_eq!(loaded.errors.len(), 1, "{:?}", loaded.errors);
     }
 
     #[test]
@@ -302,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_missing_folder_has_no_units() {
-        let loaded = folder(Path::new("/nonexistent/units")).unwrap();
+        let loaded = folder(Path::new("/nonexistent/units"), &BTreeSet::new()).unwrap();
         assert!(loaded.units.is_empty() && loaded.errors.is_empty());
     }
 }

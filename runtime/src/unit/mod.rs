@@ -3,25 +3,32 @@
 //! A file is text in, a unit or a list of problems out. Nothing here starts anything; only
 //! [`load`] reads files, and `drop_ins` their folders.
 
+pub mod calendar;
+pub mod condition;
 mod container;
 mod drop_ins;
 pub mod keys;
 pub mod load;
 mod name;
+pub mod network;
 pub mod order;
 mod resolve;
 mod time;
+pub mod timer;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::options::{ContainerOptions, PullPolicy};
+use condition::Condition;
 pub use formats::unit_file::Problem;
 pub use name::UnitName;
+use network::Network;
+use timer::Timer;
 
 /// Targets that each boot reaches.
-const BOOT: [&str; 2] = ["multi-user.target", "default.target"];
+const BOOT: [&str; 3] = ["multi-user.target", "default.target", "timers.target"];
 
 /// One unit, as its file describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,12 +47,28 @@ pub struct Unit {
     pub requires: BTreeSet<String>,
     /// Units that are started with it.
     pub wants: BTreeSet<String>,
+    /// As `requires`, and it ends when they end, for whatever reason.
+    pub binds_to: BTreeSet<String>,
+    /// It is stopped and restarted with them.
+    pub part_of: BTreeSet<String>,
+    /// Units that have to be active already.
+    pub requisite: BTreeSet<String>,
+    /// Units that it never runs beside: its start stops them, and theirs stops it.
+    pub conflicts: BTreeSet<String>,
+    /// What has to hold, or it is not started.
+    pub conditions: Vec<Condition>,
     /// Targets that start it at boot, and units that it is started with.
     pub wanted_by: BTreeSet<String>,
     /// As `wanted_by`; a unit here is not started without it.
     pub required_by: BTreeSet<String>,
     /// How long a start may take, image included; `None` is for ever.
     pub start_timeout: Option<Duration>,
+    /// It has started when its program has ended with success.
+    pub oneshot: bool,
+    /// It counts as active after that.
+    pub remains: bool,
+    /// The instance of a template that is installed.
+    pub default_instance: Option<String>,
     /// What it is.
     pub kind: Kind,
 }
@@ -60,6 +83,10 @@ pub enum Kind {
         /// Its name in the engine.
         name: String,
     },
+    /// A network that containers join.
+    Network(Network),
+    /// Starts another unit when its time comes.
+    Timer(Timer),
     /// An image that is fetched.
     Image {
         /// Its reference.
@@ -111,9 +138,47 @@ impl Unit {
         })
     }
 
+    /// One that does nothing, and that others fill in.
+    fn empty(name: String, path: &Path) -> Self {
+        let none = BTreeSet::new;
+        Self {
+            description: name.clone(),
+            name,
+            path: path.to_path_buf(),
+            after: none(),
+            before: none(),
+            requires: none(),
+            wants: none(),
+            binds_to: none(),
+            part_of: none(),
+            requisite: none(),
+            conflicts: none(),
+            conditions: Vec::new(),
+            wanted_by: none(),
+            required_by: none(),
+            start_timeout: None,
+            oneshot: false,
+            remains: false,
+            default_instance: None,
+            kind: Kind::Volume {
+                name: String::new(),
+            },
+        }
+    }
+
+    /// Whether it is a template, which is no unit before it has an instance.
+    pub fn is_template(&self) -> bool {
+        name::is_template(&self.name)
+    }
+
+    /// Units that have to be there before it starts.
+    pub fn needs(&self) -> impl Iterator<Item = &String> {
+        self.requires.iter().chain(&self.binds_to)
+    }
+
     /// Whether it starts at boot.
     pub fn starts_at_boot(&self) -> bool {
         let by = self.wanted_by.iter().chain(&self.required_by);
-        !name::is_template(&self.name) && by.into_iter().any(|t| BOOT.contains(&t.as_str()))
+        !self.is_template() && by.into_iter().any(|t| BOOT.contains(&t.as_str()))
     }
 }

@@ -41,7 +41,9 @@ pub fn expand(text: &str, unit: &UnitName) -> Result<String, String> {
 
 /// Whether a service's name is that of a template, which is no unit before it has an instance.
 pub fn is_template(service: &str) -> bool {
-    service.ends_with("@.service")
+    service
+        .rsplit_once('.')
+        .is_some_and(|(stem, _)| stem.ends_with('@'))
 }
 
 /// A unit's name, taken from its file: `web.container` is the service `web.service`.

@@ -33,10 +33,10 @@ pub fn plan<'a>(units: &[Unit], roots: impl Iterator<Item = &'a str>) -> Plan {
             continue;
         }
         let unit = by_name[name];
-        for other in unit.requires.iter().chain(&unit.wants) {
+        for other in unit.needs().chain(&unit.wants) {
             if let Some((known, _)) = by_name.get_key_value(other.as_str()) {
                 stack.push(known);
-            } else if unit.requires.contains(other) && !of_the_host(other) {
+            } else if unit.needs().any(|n| n == other) && !of_the_host(other) {
                 let text = format!("requires {other}, which does not exist");
                 plan.problems.push((name.to_string(), text));
                 plan.missing.insert(name.to_string());
@@ -53,7 +53,8 @@ pub fn plan<'a>(units: &[Unit], roots: impl Iterator<Item = &'a str>) -> Plan {
                 .or_default()
                 .insert(name.clone());
         }
-        plan.requires.insert(name.clone(), unit.requires.clone());
+        plan.requires
+            .insert(name.clone(), unit.needs().cloned().collect());
     }
     sort(&mut plan);
     plan
@@ -66,7 +67,8 @@ pub fn ends_with(units: &[Unit], name: &str) -> Vec<String> {
     let mut found: Vec<String> = vec![name.to_owned()];
     let mut next = 0;
     while let Some(at) = found.get(next).cloned() {
-        let needs = |unit: &&Unit| unit.requires.contains(&at) && !found.contains(&unit.name);
+        let ends = |unit: &Unit| unit.needs().chain(&unit.part_of).any(|n| *n == at);
+        let needs = |unit: &&Unit| ends(unit) && !found.contains(&unit.name);
         let more: Vec<String> = units.iter().filter(needs).map(|u| u.name.clone()).collect();
         found.extend(more);
         next += 1;
@@ -165,9 +167,12 @@ mod tests {
             unit("b", "Requires=c.service"),
             unit("c", ""),
             unit("d", "Wants=c.service"),
+            unit("e", "PartOf=c.service"),
+            unit("f", "BindsTo=e.service"),
         ];
         let ends = ends_with(&units, "c.service");
-        assert_eq!(ends, ["a.service", "b.service", "c.service"]);
+        let names = ["f", "a", "e", "b", "c"].map(|n| format!("{n}.service"));
+        assert_eq!(ends, names);
         assert_eq!(ends_with(&units, "d.service"), ["d.service"]);
     }
 

@@ -28,7 +28,7 @@ pub fn install(units: &mut [Unit]) {
 }
 
 /// What a container calls by another file: `Image=web.image` becomes the reference that the file names,
-/// `Volume=data.volume:…` the volume. Returned is what is not there: an
+/// `Volume=data.volume:…` the volume, `Network=back.network` the network. Returned is what is not there: an
 /// error, as in podman.
 pub fn names(units: &mut [Unit]) -> Vec<(PathBuf, String)> {
     let file = |unit: &Unit| {
@@ -38,10 +38,14 @@ pub fn names(units: &mut [Unit]) -> Vec<(PathBuf, String)> {
     };
     let mut images = BTreeMap::new();
     let mut volumes = BTreeMap::new();
+    let mut networks = BTreeMap::new();
     for unit in units.iter() {
         match (&unit.kind, file(unit)) {
             (Kind::Image { image, .. }, Some(file)) => {
                 images.insert(file, image.clone());
+            }
+            (Kind::Network(network), _) => {
+                networks.insert(unit.name.clone(), network.name.clone());
             }
             (Kind::Volume { name }, Some(_)) => {
                 volumes.insert(unit.name.clone(), name.clone());
@@ -61,6 +65,14 @@ pub fn names(units: &mut [Unit]) -> Vec<(PathBuf, String)> {
             }
         }
         for service in &unit.requires {
+            if let Some(stem) = service.strip_suffix("-network.service") {
+                let called = format!("systemd-{stem}");
+                let joins = options.networks.iter_mut().filter(|j| j.network == called);
+                match networks.get(service) {
+                    Some(name) => joins.for_each(|join| join.network.clone_from(name)),
+                    None => missing.push((unit.path.clone(), format!("{stem}.network"))),
+                }
+            }
             let Some(stem) = service.strip_suffix("-volume.service") else {
                 continue;
             };

@@ -12,7 +12,7 @@ use crate::engine::container::{lock, open_pidfd};
 use crate::engine::options::RestartPolicy;
 use crate::engine::record::{Phase, State};
 use crate::systemd1::server::Server;
-use crate::systemd1::view::{Active, Links, Load, Service, View};
+use crate::systemd1::view::{Active, Links, Load, Service, Timer, View};
 use crate::systemd1::{Doing, Outcome, Units, Verb};
 use crate::unit::UnitError;
 use formats::paths;
@@ -87,6 +87,10 @@ impl Units for Behind {
         let pids = cgroup.processes().unwrap_or_default();
         let row = |pid| (path.clone(), pid, command_line(pid));
         pids.into_iter().map(row).collect()
+    }
+
+    fn load(&self, unit: &str) {
+        verbs::instance(&self.0, unit);
     }
 
     fn detail(&self, view: &mut View) {
@@ -175,6 +179,7 @@ fn misread(error: &UnitError) -> Option<View> {
     let stem = error.path.file_stem()?.to_string_lossy();
     let name = match error.path.extension()?.to_str()? {
         "container" | "kube" => format!("{stem}.service"),
+        "timer" => format!("{stem}.timer"),
         other => format!("{stem}-{other}.service"),
     };
     Some(View {
@@ -214,6 +219,7 @@ fn view(engine: &Engine, entry: &Entry) -> View {
     let started = state.as_ref().and_then(|s| s.started_ns).map_or(0, us);
     let exit = state.as_ref().and_then(|s| s.exit);
     let ended = exit.map_or(0, |exit| us(exit.at_ns));
+    let timer = timer(entry);
     let mut service = service(entry, own, state.as_ref());
     (service.started, service.ended) = (started, ended);
     if let Some(container) = container.filter(|c| c.state().phase.is_up()) {
@@ -236,14 +242,18 @@ fn view(engine: &Engine, entry: &Entry) -> View {
             before: unit.before.clone(),
             requires: unit.requires.clone(),
             wants: unit.wants.clone(),
-            ..Links::default()
+            binds_to: unit.binds_to.clone(),
+            part_of: unit.part_of.clone(),
+            conflicts: unit.conflicts.clone(),
+            triggers: timer.iter().map(|t| t.unit.clone()).collect(),
         },
         changed: started.max(ended),
         active_enter: started,
         active_exit: ended,
         inactive_enter: ended,
         inactive_exit: started,
-        service: Some(service),
+        service: timer.is_none().then_some(service),
+        timer,
         ..View::default()
     }
 }
@@ -256,7 +266,12 @@ fn stand(entry: &Entry, own: Own, state: Option<&State>) -> (Active, &'static st
         UnitState::Failed => (Active::Failed, "failed"),
         UnitState::Inactive => (Active::Inactive, "dead"),
         UnitState::Deactivating => (Active::Deactivating, "stop-sigterm"),
-        UnitState::Active if is_container => (Active::Active, "running"),
+        UnitState::Active if matches!(entry.unit.kind, Kind::Timer(_)) => {
+            (Active::Active, "waiting")
+        }
+        UnitState::Active if is_container && state.is_some_and(|s| s.phase.is_up()) => {
+            (Active::Active, "running")
+        }
         UnitState::Active => (Active::Active, "exited"),
         UnitState::Activating if state.is_some_and(|s| s.phase == Phase::Restarting) => {
             (Active::Activating, "auto-restart")
@@ -265,9 +280,26 @@ fn stand(entry: &Entry, own: Own, state: Option<&State>) -> (Active, &'static st
     }
 }
 
+fn timer(entry: &Entry) -> Option<Timer> {
+    let Kind::Timer(timer) = &entry.unit.kind else {
+        return None;
+    };
+    let us = |at: Option<i64>| {
+        at.and_then(|at| u64::try_from(at).ok())
+            .map_or(0, |at| at * 1_000_000)
+    };
+    let times = *lock(&entry.times);
+    Some(Timer {
+        unit: timer.unit.clone(),
+        next: us(times.next),
+        last: us(times.last),
+        persistent: timer.persistent,
+    })
+}
+
 fn service(entry: &Entry, own: Own, state: Option<&State>) -> Service {
     let mut service = Service::unknown();
-    if !matches!(entry.unit.kind, Kind::Container(_)) {
+    if entry.unit.oneshot {
         service.kind = "oneshot";
     }
     if let Kind::Container(options) = &entry.unit.kind {

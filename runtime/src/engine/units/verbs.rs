@@ -2,14 +2,18 @@
 //!
 //! It answers when it is done; who shows it decides how.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Board, Cause, Entry, Own, Why, begin, container_of};
+use super::starting::begin;
+use super::{Board, Cause, Entry, Own, Why, container_of};
 use crate::engine::Engine;
+use crate::engine::api::UnitState;
 use crate::engine::container::lock;
 use crate::engine::machine::Event;
 use crate::engine::record::{Phase, StoppedBy};
 use crate::systemd1::{Outcome, Verb};
+use crate::unit::condition::{self, Verdict};
 use crate::unit::{Unit, order};
 
 /// Carries a verb out.
@@ -35,7 +39,8 @@ async fn start(engine: &Arc<Engine>, name: &str) -> Outcome {
     };
     let reached = watch.wait_for(|own| *own != Own::Starting).await;
     match reached.map(|own| *own) {
-        Ok(Own::Started) => Outcome::Done,
+        // As systemd: to leave a unit alone because of a condition is no failure.
+        Ok(Own::Started | Own::Skipped) => Outcome::Done,
         Ok(Own::Failed(Cause::Requirement)) => Outcome::Dependency,
         Ok(Own::Failed(Cause::Time)) => Outcome::Timeout,
         Ok(Own::Failed(Cause::Own)) | Err(_) => Outcome::Failed,
@@ -109,8 +114,11 @@ pub fn forgive(engine: &Engine, name: Option<&str>) {
 
 /// Reads the files again. What runs goes on as it is, and takes up a change at its next start.
 pub async fn reload(engine: Arc<Engine>) -> Result<(), String> {
-    let folder = lock(&engine.units).folder.clone();
-    let read = tokio::task::spawn_blocking(move || Board::load(&folder)).await;
+    let (folder, asked) = {
+        let board = lock(&engine.units);
+        (board.folder.clone(), board.asked.clone())
+    };
+    let read = tokio::task::spawn_blocking(move || Board::load(&folder, asked)).await;
     let (new, trouble) = read.map_err(|e| format!("read the units: {e}"))?;
     if let Some(text) = trouble {
         engine.trouble("units", text.clone());
@@ -137,9 +145,102 @@ pub async fn reload(engine: Arc<Engine>) -> Result<(), String> {
     Ok(())
 }
 
+/// Makes an instance of a template a unit, if it can be one; the others stay as they are.
+pub fn instance(engine: &Engine, name: &str) -> bool {
+    let mut board = lock(&engine.units);
+    if board.units.contains_key(name) {
+        return true;
+    }
+    if !name.contains('@') {
+        return false;
+    }
+    let (mut new, _) = Board::load(&board.folder, BTreeSet::from([name.to_owned()]));
+    let Some(entry) = new.units.remove(name) else {
+        return false;
+    };
+    board.units.insert(name.to_owned(), entry);
+    board.asked.insert(name.to_owned());
+    true
+}
+
+/// Instances that somebody asked the engine before for, and that have their containers still.
+pub fn known_again(engine: &Engine) {
+    let containers = engine.all();
+    let units = containers
+        .iter()
+        .filter_map(|c| c.config.options.unit.clone());
+    for unit in units.filter(|unit| unit.contains('@')) {
+        instance(engine, &unit);
+    }
+}
+
+/// Why a unit is not started though it was asked to: `Ok` when that is no failure.
+pub fn stays_down(engine: &Engine, unit: &Unit) -> Option<Result<(), (Cause, String)>> {
+    let board = lock(&engine.units);
+    let is_active = |name: &String| {
+        let entry = board.units.get(name);
+        entry.is_some_and(|e| {
+            let state = container_of(engine, &e.unit).map(|c| c.state());
+            e.state(state.as_ref()) == UnitState::Active
+        })
+    };
+    if let Some(missing) = unit.requisite.iter().find(|name| !is_active(name)) {
+        let text = format!("{missing} is not active, and has to be (Requisite=)");
+        return Some(Err((Cause::Requirement, text)));
+    }
+    match condition::judge(&unit.conditions, condition::holds) {
+        Verdict::Start => None,
+        Verdict::Skip => Some(Ok(())),
+        Verdict::Fail => {
+            let text = "an assertion of its file does not hold".to_owned();
+            Some(Err((Cause::Own, text)))
+        }
+    }
+}
+
+/// Stops what a unit never runs beside.
+pub async fn make_way(engine: &Arc<Engine>, unit: &Unit) {
+    let against = |other: &&Unit| {
+        unit.conflicts.contains(&other.name) || other.conflicts.contains(&unit.name)
+    };
+    let others: Vec<String> = units(engine)
+        .iter()
+        .filter(against)
+        .map(|other| other.name.clone())
+        .collect();
+    for other in others.iter().filter(|other| **other != unit.name) {
+        stop(engine, other).await;
+    }
+}
+
+/// Ends a unit when one that it is bound to has ended, for whatever reason.
+pub fn bind(engine: &Arc<Engine>, unit: &Unit) {
+    for other in &unit.binds_to {
+        let board_engine = engine.clone();
+        let (name, other) = (unit.name.clone(), other.clone());
+        tokio::spawn(async move {
+            let engine = board_engine;
+            let Some(container) = units(&engine)
+                .iter()
+                .find(|u| u.name == other)
+                .and_then(|u| container_of(&engine, u))
+            else {
+                return;
+            };
+            let is_down = |phase| matches!(phase, Phase::Exited | Phase::Created);
+            let _ = container.until(|s| is_down(s.phase)).await;
+            if !engine.is_stopping() {
+                tracing::info!("{name} ends with {other}, which it is bound to");
+                stop(&engine, &name).await;
+            }
+        });
+    }
+}
+
 fn take_over(entry: &mut Entry, old: Entry) {
     entry.own = old.own;
     entry.forgiven = old.forgiven;
+    entry.times = old.times;
     if entry.unit == old.unit {
         entry.problems = old.problems;
     }
