@@ -14,6 +14,8 @@ fn main() -> ExitCode {
     match arguments.nth(1).as_ref().and_then(|verb| verb.to_str()) {
         Some("oci") => runtime::oci::main(std::iter::once("skeg oci".into()).chain(arguments)),
         Some("config") => config::cli::main(std::iter::once("skeg config".into()).chain(arguments)),
+        #[cfg(feature = "fleet")]
+        Some("fleet") => fleet::cli::main(std::iter::once("skeg fleet".into()).chain(arguments)),
         Some("update") => {
             updater::cli::main(std::iter::once("skeg update".into()).chain(arguments))
         }

@@ -137,6 +137,11 @@ impl Local {
     ) -> Vec<Order> {
         let mut orders = Vec::new();
         for (name, known) in &mut self.units {
+            let wanted = placed.get(name).is_some_and(|(record, _)| runs(record));
+            if known.is == Is::Stopped && !wanted {
+                // What ended by itself starts anew when it is wanted anew.
+                known.started = None;
+            }
             let keeps = placed
                 .get(name)
                 .is_some_and(|(record, _)| known.serves(record));

@@ -130,6 +130,27 @@ impl Engine {
         &self.mirror
     }
 
+    /// The cluster as the planner sees it now.
+    #[must_use]
+    pub fn world(&self, now: Duration) -> crate::plan::World {
+        rounds::world(&self.mirror, &self.brake, self.patience, now)
+    }
+
+    /// Whether it has read everything and hears of changes.
+    #[must_use]
+    pub fn knows(&self) -> bool {
+        self.stand != Stand::Blind
+    }
+
+    /// How long it may sleep when nothing happens: until its lease wants to be kept, or the brake and
+    /// the waits for lost machines to be looked at.
+    #[must_use]
+    pub fn rest(&self) -> Duration {
+        let lost = self.mirror.machines.len() > self.mirror.alive.len();
+        let busy = lost && self.leads().is_some();
+        self.patience.ttl / if busy { 20 } else { 6 }
+    }
+
     /// One step: what happened, and what to ask for now.
     pub fn step(&mut self, input: Input, now: Duration) -> Vec<Ask> {
         match input {

@@ -3,13 +3,16 @@
 //! Every transaction carries the leader's key and the revisions that it was planned from: a deposed
 //! leader, or one that missed a change, changes nothing.
 
-use super::mirror::Mirror;
+mod globals;
+
+use super::mirror::{At, Mirror};
 use crate::brake::Brake;
 use crate::machine::{Duty, Machine, Presence};
 use crate::plan::{Patience, Placement, Step, World, plan};
 use crate::store::{BATCH, CONDITIONS, Compare, Revision, Txn, Write};
 use crate::unit::resources::Amount;
 use formats::fleet::{DutyRecord, Key, MachineId, PlacedRecord, UnitName, encode};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What the planner is asked.
@@ -29,6 +32,9 @@ pub fn world(mirror: &Mirror, brake: &Brake, patience: Patience, now: Duration) 
         world.units.insert(name.clone(), unit.value.1.clone());
     }
     for (name, places) in &mirror.placed {
+        if is_global(mirror, name) {
+            continue;
+        }
         let frozen = mirror
             .unreadable
             .contains_key(&Key::Unit(name.clone()).to_string());
@@ -46,10 +52,18 @@ pub fn world(mirror: &Mirror, brake: &Brake, patience: Patience, now: Duration) 
         running.extend(places.keys().cloned());
     }
     for ((name, id), _) in mirror.status.iter().filter(|(_, status)| status.running) {
+        if is_global(mirror, name) {
+            continue;
+        }
         let running = world.running.entry(name.clone()).or_default();
         running.insert(id.clone());
     }
     world
+}
+
+fn is_global(mirror: &Mirror, name: &UnitName) -> bool {
+    let unit = mirror.units.get(name);
+    unit.is_some_and(|unit| unit.value.1.options.global)
 }
 
 fn machine(mirror: &Mirror, brake: &Brake, id: &MachineId, now: Duration) -> Machine {
@@ -76,17 +90,24 @@ fn machine(mirror: &Mirror, brake: &Brake, id: &MachineId, now: Duration) -> Mac
 /// One change with what it rests on.
 type Change = (Vec<Compare>, Write);
 
-/// The transactions of one round.
+/// The transactions of one round. Each key is changed once: etcd refuses a transaction that changes
+/// one twice. What goes comes first, so that nothing is renewed that leaves.
 #[must_use]
 pub fn round(mirror: &Mirror, world: &World, leader: Revision) -> Vec<Txn> {
     let mut changes: Vec<Change> = cleared(mirror, world);
-    changes.extend(renewed(mirror, world));
+    changes.extend(globals::changes(mirror, world));
     for step in plan(world).steps {
         changes.extend(match step {
             Step::Remove { unit, machine, .. } => removal(mirror, world, &unit, &machine),
             Step::Place { unit, machine } => arrival(mirror, world, &unit, &machine),
         });
     }
+    changes.extend(renewed(mirror));
+    let mut changed = BTreeSet::new();
+    changes.retain(|(_, write)| {
+        let (Write::Put { key, .. } | Write::Delete(key)) = write;
+        changed.insert(key.clone())
+    });
     batches(changes, leader)
 }
 
@@ -145,11 +166,10 @@ fn cleared(mirror: &Mirror, world: &World) -> Vec<Change> {
 }
 
 /// Placements whose unit was changed.
-fn renewed(mirror: &Mirror, world: &World) -> Vec<Change> {
+fn renewed(mirror: &Mirror) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (name, placement) in &world.placed {
-        let (Some(unit), Some(at)) = (mirror.units.get(name), at(mirror, name, &placement.machine))
-        else {
+    for (name, places) in &mirror.placed {
+        let Some(unit) = mirror.units.get(name) else {
             continue;
         };
         let record = &unit.value.0;
@@ -157,9 +177,10 @@ fn renewed(mirror: &Mirror, world: &World) -> Vec<Change> {
             desired: record.desired,
             text: record.text.clone(),
         };
-        let leaves = record.desired == formats::fleet::Desired::Inactive;
-        if at.value != wanted && !leaves {
-            let key = Key::Placed(placement.machine.clone(), name.clone());
+        let stays = record.desired != formats::fleet::Desired::Inactive;
+        let old = |at: &&At<PlacedRecord>| at.value != wanted && at.value != PlacedRecord::Leaving;
+        for (id, at) in places.iter().filter(|(_, at)| stays && old(at)) {
+            let key = Key::Placed(id.clone(), name.clone());
             let when = vec![
                 Compare::Modified(key.clone(), at.modified),
                 Compare::Modified(Key::Unit(name.clone()), unit.modified),
@@ -170,11 +191,7 @@ fn renewed(mirror: &Mirror, world: &World) -> Vec<Change> {
     changes
 }
 
-fn at<'m>(
-    mirror: &'m Mirror,
-    name: &UnitName,
-    id: &MachineId,
-) -> Option<&'m super::mirror::At<PlacedRecord>> {
+fn at<'m>(mirror: &'m Mirror, name: &UnitName, id: &MachineId) -> Option<&'m At<PlacedRecord>> {
     mirror.placed.get(name)?.get(id)
 }
 

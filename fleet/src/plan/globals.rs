@@ -1,14 +1,14 @@
 //! Global units: one on every machine that suits.
 //!
-//! Nobody places them: each agent asks [`belongs`] for itself, and the planner asks the same, so that
-//! their resources and conflicts are counted where they run.
+//! The planner never places them: it counts their resources and conflicts where they run, and the
+//! engine's round gives each machine its own.
 
 use super::World;
 use super::board::Board;
-use crate::machine::Machine;
+use crate::machine::{Machine, MachineId};
 use crate::unit::requirement;
 use crate::unit::{Desired, Unit, UnitName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether `unit`, which is global, runs on a machine beside those that are there.
 ///
@@ -26,6 +26,20 @@ pub fn belongs(unit: &Unit, machine: &Machine, there: &BTreeMap<&UnitName, &Unit
         && !unit.name.is_template()
         && requirement::unmet(&unit.options.metadata, &machine.metadata).is_none()
         && !there.values().any(|other| apart(other))
+}
+
+/// On which machines each global unit belongs.
+#[must_use]
+pub fn seats(world: &World) -> BTreeMap<&UnitName, BTreeSet<&MachineId>> {
+    let mut board = Board::new(world);
+    board.seat_globals(world);
+    let mut seats: BTreeMap<&UnitName, BTreeSet<&MachineId>> = BTreeMap::new();
+    for (id, room) in &board.rooms {
+        for (name, _) in room.units.iter().filter(|(_, unit)| unit.options.global) {
+            seats.entry(name).or_default().insert(id);
+        }
+    }
+    seats
 }
 
 impl<'w> Board<'w> {

@@ -77,7 +77,20 @@ impl Etcd {
         items.filter(|item| inside(&item.key)).cloned().collect()
     }
 
+    /// Whether a transaction changes a key twice: etcd refuses the whole of it.
+    fn is_refused(txn: &Txn) -> bool {
+        let key = |write: &Write| {
+            let (Write::Put { key, .. } | Write::Delete(key)) = write;
+            key.to_string()
+        };
+        let keys: std::collections::BTreeSet<String> = txn.then.iter().map(key).collect();
+        keys.len() < txn.then.len()
+    }
+
     fn txn(&mut self, txn: &Txn) -> Reply {
+        if Self::is_refused(txn) {
+            return Reply::Unknown;
+        }
         let done = self.would(txn);
         if done && !txn.then.is_empty() {
             self.revision += 1;
@@ -91,7 +104,9 @@ impl Etcd {
 
     /// Whether a transaction would be done now.
     pub fn would(&self, txn: &Txn) -> bool {
-        txn.when.iter().all(|compare| self.holds(compare)) && self.leased(txn)
+        !Self::is_refused(txn)
+            && txn.when.iter().all(|compare| self.holds(compare))
+            && self.leased(txn)
     }
 
     fn holds(&self, compare: &Compare) -> bool {

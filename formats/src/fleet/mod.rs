@@ -11,6 +11,7 @@ mod unit_name;
 pub use key::{BadKey, Key, placed_on, status_of};
 pub use machine_id::{BadMachineId, MachineId};
 pub use record::{
-    Desired, DutyRecord, MachineRecord, PlacedRecord, StatusRecord, UnitRecord, decode, encode,
+    Desired, DutyRecord, MAX_VALUE, MachineRecord, PlacedRecord, StatusRecord, UnitRecord, decode,
+    encode,
 };
 pub use unit_name::{BadName, UnitName};

@@ -1,0 +1,142 @@
+//! Units as the API changes them: checked before anything is stored.
+//!
+//! A change rests on what was read: of two who change the same unit, one is told.
+
+use super::Service;
+use super::failure::Failure;
+use crate::engine::Engine;
+use crate::store::{Compare, Write};
+use crate::unit::Options;
+
+use formats::fleet::{Desired, Key, MAX_VALUE, UnitName, UnitRecord, encode};
+
+/// More than this many units are not taken.
+const MOST_UNITS: usize = 50_000;
+
+/// A name from a path.
+pub(super) fn name(text: &str) -> Result<UnitName, Failure> {
+    text.parse().map_err(|e| Failure::bad(format!("{e}")))
+}
+
+/// A desired state.
+pub(super) fn desired(text: &str) -> Result<Desired, Failure> {
+    match text {
+        "inactive" => Ok(Desired::Inactive),
+        "loaded" => Ok(Desired::Loaded),
+        "launched" => Ok(Desired::Launched),
+        other => {
+            let other: String = other.chars().take(40).collect();
+            Err(Failure::bad(format!(
+                "expected desiredState inactive, loaded or launched, found {other:?}"
+            )))
+        }
+    }
+}
+
+/// What is asked of one unit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish {
+    pub(super) text: Option<String>,
+    pub(super) desired: Option<Desired>,
+}
+
+/// Creates or changes a unit; `true` if it is new.
+pub(super) async fn put(service: &Service, name: UnitName, wish: Wish) -> Result<bool, Failure> {
+    if let Some(text) = &wish.text {
+        check(&name, text)?;
+    }
+    let found = service.shared.look(|engine| found(engine, &name))?;
+    let (modified, before) = found;
+    let Some(text) = wish
+        .text
+        .or_else(|| before.as_ref().map(|b| b.text.clone()))
+    else {
+        return Err(Failure::new(
+            409,
+            "unit does not exist and no options or text are given",
+        ));
+    };
+    let fresh = before.is_none();
+    let default = before.as_ref().map_or(Desired::Inactive, |b| b.desired);
+    let desired = wish.desired.unwrap_or(default);
+    if name.is_template() && desired != Desired::Inactive {
+        return Err(Failure::bad(format!(
+            "{name} is a template: start an instance of it, like {}@1.{}",
+            name.prefix(),
+            name.suffix()
+        )));
+    }
+    let record = UnitRecord { desired, text };
+    if before.as_ref() == Some(&record) {
+        return Ok(false);
+    }
+    let key = Key::Unit(name);
+    let when = vec![Compare::Modified(key.clone(), modified)];
+    let write = Write::Put {
+        key,
+        value: encode(&record),
+        lease: None,
+    };
+    if service.write(when, vec![write]).await? {
+        return Ok(fresh);
+    }
+    Err(Failure::raced())
+}
+
+type Found = (i64, Option<UnitRecord>);
+
+fn found(engine: &Engine, name: &UnitName) -> Result<Found, Failure> {
+    if !engine.knows() {
+        return Err(Failure::new(
+            503,
+            "this engine cannot reach etcd now: units run on, try again",
+        ));
+    }
+    let mirror = engine.mirror();
+    if let Some(unit) = mirror.units.get(name) {
+        return Ok((unit.modified, Some(unit.value.0.clone())));
+    }
+    if mirror.units.len() >= MOST_UNITS {
+        return Err(Failure::new(
+            403,
+            format!("expected at most {MOST_UNITS} units: destroy some first"),
+        ));
+    }
+    Ok((0, None))
+}
+
+fn check(name: &UnitName, text: &str) -> Result<(), Failure> {
+    if text.len() > MAX_VALUE / 2 {
+        let (most, found) = (MAX_VALUE / 2, text.len());
+        return Err(Failure::new(
+            413,
+            format!("expected a unit of at most {most} bytes, found {found}"),
+        ));
+    }
+    let control = |c: char| c.is_control() && c != '\n' && c != '\t' && c != '\r';
+    if text.contains(control) {
+        return Err(Failure::bad(
+            "expected a unit file, found control characters in it",
+        ));
+    }
+    Options::parse(name, text).map(drop).map_err(|problems| {
+        let lines = problems
+            .iter()
+            .map(|p| format!("line {}: {}", p.line, p.message));
+        Failure::bad(lines.collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// Removes a unit.
+pub(super) async fn destroy(service: &Service, name: &UnitName) -> Result<(), Failure> {
+    let (modified, before) = service.shared.look(|engine| found(engine, name))?;
+    if before.is_none() {
+        return Err(Failure::new(404, "unit does not exist"));
+    }
+    let key = Key::Unit(name.clone());
+    let when = vec![Compare::Modified(key.clone(), modified)];
+    if service.write(when, vec![Write::Delete(key)]).await? {
+        return Ok(());
+    }
+    Err(Failure::raced())
+}
