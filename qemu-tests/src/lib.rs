@@ -24,6 +24,7 @@ pub mod probe;
 pub mod protocol;
 mod qemu;
 pub mod qmp;
+pub mod relay;
 pub mod scene;
 pub mod timeline;
 pub mod web;

@@ -32,6 +32,7 @@ const MACHINES: [(&str, &[&str]); 3] = [
             "handover",
             "exits",
             "crash_points",
+            "systemctl",
         ],
     ),
     ("updates", &["updates"]),

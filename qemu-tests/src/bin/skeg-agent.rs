@@ -24,6 +24,10 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         ["drive", container, folder, count] => drive(container, folder, count),
+        ["relay", port, socket] => port
+            .parse()
+            .map_err(io::Error::other)
+            .and_then(|port| qemu_tests::relay::hand_on(port, socket.as_ref())),
         ["read-back", container] => read_back(container),
         ["misbehave", kind] => match qemu_tests::misbehave::run(kind) {
             Ok(code) => return code,
