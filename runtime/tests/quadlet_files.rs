@@ -263,7 +263,11 @@ const GOOD: &[(&str, &str, &str, &[&str])] = &[
         "web@a.container",
         "[Container]\nImage=r/web\nHostName=%i-%p\nExec=100%%\n",
         "web@a.service",
-        &["hostname: Some(\"a-web\")", "command: [\"100%\"]"],
+        &[
+            "name: Some(\"systemd-web_a\")",
+            "hostname: Some(\"a-web\")",
+            "command: [\"100%\"]",
+        ],
     ),
     (
         "web@.container",

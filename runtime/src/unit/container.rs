@@ -376,7 +376,8 @@ impl<'a> Draft<'a> {
                     let user = options.user.unwrap_or_else(|| "0".into());
                     options.user = Some(format!("{user}:{group}"));
                 }
-                let stem = self.name.stem();
+                // As podman: `systemd-%p_%i`, since no container's name has an '@'.
+                let stem = self.name.stem().replace('@', "_");
                 options
                     .name
                     .get_or_insert_with(|| format!("systemd-{stem}"));
