@@ -3,6 +3,7 @@
 //! Made once, kept in `target/fixtures`, made anew when their inputs change.
 
 pub mod debian;
+pub mod docker;
 pub mod faulty;
 pub mod files;
 pub mod layer;

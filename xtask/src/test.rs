@@ -26,6 +26,7 @@ const MACHINES: [(&str, &[&str]); 3] = [
         &[
             "fixtures",
             "engine",
+            "docker",
             "pull",
             "isolation",
             "limits",
