@@ -72,6 +72,10 @@ pub struct Parts {
     pub watchdog: bool,
     /// What its clock says at power-on, if not this host's time.
     pub clock: Option<String>,
+    /// Entries of the firmware configuration: name and file.
+    pub handed_over: Vec<(String, PathBuf)>,
+    /// The machine's serial number, as SMBIOS tells it.
+    pub serial_number: Option<String>,
     /// One nanosecond an instruction; only while the guest waits does its clock run with this host's.
     pub counted: bool,
 }
@@ -108,6 +112,14 @@ pub fn arguments(parts: &Parts) -> Vec<OsString> {
             "-device",
             format!("virtserialport,chardev=agent,name={port}"),
         );
+    }
+    for (name, file) in &parts.handed_over {
+        let file = escaped(file);
+        line.option("-fw_cfg", format!("name={name},file={file}"));
+    }
+    if let Some(serial) = &parts.serial_number {
+        let serial = serial.replace(',', ",,");
+        line.option("-smbios", format!("type=1,serial={serial}"));
     }
     if parts.watchdog {
         line.option("-device", "i6300esb");
@@ -243,6 +255,8 @@ mod tests {
             agent: None,
             watchdog: false,
             clock: None,
+            handed_over: Vec::new(),
+            serial_number: None,
             counted: false,
         }
     }

@@ -78,6 +78,41 @@ impl Disk {
         Ok(Self { path })
     }
 
+    /// A small disk with a FAT file system of this label and one file.
+    ///
+    /// # Errors
+    /// What mkfs.fat and mcopy say.
+    pub fn volume(test: &Test, label: &str, name: &str, text: &str) -> Result<Self> {
+        let path = test.next_disk();
+        let file = File::create(&path).context("create a volume")?;
+        file.set_len(4 << 20).context("size a volume")?;
+        let shown = path.to_string_lossy();
+        tool("mkfs.vfat", &["-n", label, &shown])?;
+        let volume = Self { path };
+        volume.put(0, name, text)?;
+        Ok(volume)
+    }
+
+    /// Puts a file into a folder of the ESP.
+    ///
+    /// # Errors
+    /// What mtools say.
+    pub fn put_on_esp(&self, folder: &str, name: &str, text: &str) -> Result<()> {
+        let partitions = partitions(&self.path)?;
+        let at = partitions.first().context("no first partition")?.start;
+        let image = format!("{}@@{at}", self.path.display());
+        tool("mmd", &["-i", &image, &format!("::{folder}")])?;
+        self.put(at, &format!("{folder}/{name}"), text)
+    }
+
+    fn put(&self, at: u64, name: &str, text: &str) -> Result<()> {
+        let source = tempfile::NamedTempFile::new().context("create a file")?;
+        std::fs::write(source.path(), text).context("write a file")?;
+        let image = format!("{}@@{at}", self.path.display());
+        let source = source.path().to_string_lossy();
+        tool("mcopy", &["-i", &image, &source, &format!("::{name}")])
+    }
+
     /// A disk that is already there.
     #[must_use]
     pub fn at(path: &Path) -> Self {

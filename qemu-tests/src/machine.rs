@@ -36,6 +36,8 @@ pub struct Machine<'a> {
     memory: u32,
     watchdog: bool,
     clock: Option<String>,
+    handed_over: Vec<(String, String)>,
+    serial_number: Option<String>,
     emulated: bool,
     counted: bool,
     extra: String,
@@ -54,6 +56,8 @@ impl<'a> Machine<'a> {
             memory: 512,
             watchdog: false,
             clock: None,
+            handed_over: Vec::new(),
+            serial_number: None,
             emulated: false,
             counted: false,
             extra: String::new(),
@@ -122,6 +126,20 @@ impl<'a> Machine<'a> {
         self
     }
 
+    /// Hands a text over by the firmware's configuration, e.g. as `opt/com.coreos/config`.
+    #[must_use]
+    pub fn hand_over(mut self, name: &str, text: &str) -> Self {
+        self.handed_over.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Gives the machine a serial number, e.g. `ds=nocloud;s=http://10.0.2.2:8000/`.
+    #[must_use]
+    pub fn serial_number(mut self, serial: &str) -> Self {
+        self.serial_number = Some(serial.to_owned());
+        self
+    }
+
     /// Emulates the processor even where KVM works: what is compared runs on the same processor.
     #[must_use]
     pub fn emulated(mut self) -> Self {
@@ -156,6 +174,12 @@ impl<'a> Machine<'a> {
         for guest in &self.guest_ports {
             forwards.push((web::free_port()?, *guest));
         }
+        let mut handed_over = Vec::new();
+        for (index, (name, text)) in self.handed_over.iter().enumerate() {
+            let path = file(&format!("handed-over-{index}"));
+            std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+            handed_over.push((name.clone(), path));
+        }
         let sockets = Sockets::bind(self.image.has_agent())?;
         let parts = Parts {
             accelerator: match self.emulated {
@@ -172,6 +196,8 @@ impl<'a> Machine<'a> {
             agent: self.image.has_agent().then(|| sockets.path("agent")),
             watchdog: self.watchdog,
             clock: self.clock.clone(),
+            handed_over,
+            serial_number: self.serial_number.clone(),
             counted: self.counted,
         };
         let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;

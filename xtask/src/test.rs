@@ -19,6 +19,7 @@ const MACHINES: [(&str, &[&str]); 3] = [
             "privilege",
             "state",
             "faults",
+            "config",
         ],
     ),
     (
