@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use super::super::digest::{DiffId, Digest};
 use super::super::layer;
 use super::super::manifest::Descriptor;
+use super::cache::release_later;
 use super::download::Download;
 use super::error::{Problem, PullCause};
 use super::layout::{LayerInfo, remove_tree};
@@ -107,6 +108,7 @@ impl<F: Fn(Progress)> Pull<'_, F> {
         let turn = turn.map_err(io::Error::other)?;
         self.tell(blob, Phase::Extracting, blob.size);
         let (store, id) = (self.store.clone(), id.clone());
+        let diff = inner.layout.diff(&id);
         let work = move || {
             // Held to the end of the work, even if the pull is dropped meanwhile.
             let _held = (held, blob_held, turn);
@@ -117,6 +119,7 @@ impl<F: Fn(Progress)> Pull<'_, F> {
         let info = tokio::task::spawn_blocking(work)
             .await
             .map_err(io::Error::other)??;
+        release_later(diff);
         self.tell(blob, Phase::Ready, blob.size);
         Ok(info)
     }

@@ -13,6 +13,7 @@
 //! reserve               room for removals on a full disk
 //! ```
 
+mod cache;
 mod collect;
 mod download;
 mod error;
