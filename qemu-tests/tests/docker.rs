@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
-use qemu_tests::fixtures::docker::{Certificates, Docker, Said, said};
+use qemu_tests::fixtures::docker::{Certificates, Docker, PORT, Said, said};
 use qemu_tests::fixtures::registry::Registry;
 use qemu_tests::fixtures::{tools, web};
 use qemu_tests::scene::{READY, eventually, pushed};
@@ -39,9 +39,9 @@ fn scene(test: &Test) -> Result<Scene> {
     let certificates = Certificates::make(&test.folder().join("docker"))?;
     let config = Config::new().registry(Registry::shared()?.port());
     let disk = Disk::fresh(test, &image, &certificates.tell(config))?;
-    let machine = test.boot(&image).with_disk(&disk).forward(2376).start()?;
+    let machine = test.boot(&image).with_disk(&disk).forward(PORT).start()?;
     machine.console().wait("service:engine", READY)?;
-    let docker = Docker::new(machine.port(2376)?, &certificates)?;
+    let docker = Docker::new(machine.port(PORT)?, &certificates)?;
     eventually("an answer over TLS", SOON, || {
         let said = docker.say(&["version"])?;
         ensure!(said.code == 0, "{}", said.err);

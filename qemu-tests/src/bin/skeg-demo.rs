@@ -7,6 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
+use qemu_tests::fixtures::docker::{Certificates, PORT};
 use qemu_tests::fixtures::{registry::Registry, web};
 use qemu_tests::narrate::step;
 use qemu_tests::{Disk, Image, Running, timeline};
@@ -51,12 +52,15 @@ fn demo(check: bool) -> Result<()> {
     let config = Config::new()
         .registry(registry.port())
         .unit("web.container", &unit);
+    let certificates = Certificates::make(&test.folder().join("docker"))?;
+    let config = certificates.tell(config);
     let disk = step("make the disk", || Disk::fresh(&test, &image, &config))?;
     let mut machine = test
         .boot_firmware(&image)
         .with_disk(&disk)
         .with_watchdog()
         .forward_from(port(), 8080)
+        .forward(PORT)
         .start()?;
     let page = step(
         "boot: firmware, loader, kernel, PID 1, pull, container",
@@ -69,7 +73,7 @@ fn demo(check: bool) -> Result<()> {
     let page = page.with_context(|| format!("console: {}", machine.console().file().display()))?;
     tell(&machine, &unit, &page)?;
     if !check {
-        stay(&mut machine)?;
+        stay(&mut machine, &certificates)?;
     }
     machine.cut_power();
     test.passed();
@@ -111,8 +115,10 @@ fn indented(text: &str) -> String {
 }
 
 /// Attaches the terminal to the console until somebody leaves or the machine is off.
-fn stay(machine: &mut Running) -> Result<()> {
+fn stay(machine: &mut Running, certificates: &Certificates) -> Result<()> {
     println!("page     http://127.0.0.1:{}/", machine.port(8080)?);
+    let docker = certificates.environment(machine.port(PORT)?);
+    println!("docker   {docker} docker ps");
     println!("console  {}", machine.console().file().display());
     println!("leave    Ctrl-A x or Ctrl-C; the machine is then switched off by its power button\n");
     machine.console().show(true);
