@@ -65,6 +65,9 @@ pub struct Disk {
     path: PathBuf,
 }
 
+/// Blocks that ext4 keeps for its own tables: beyond these no kernel ever fills a disk.
+const KEPT_BACK: u64 = 4096;
+
 impl Disk {
     /// A fresh disk with an image's UKI on its ESP and a configuration on STATE.
     ///
@@ -212,6 +215,27 @@ impl Disk {
             .output()
             .context("run debugfs")?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Fills STATE to the last block that a kernel gives away with a file `filler`, in a machine that is off.
+    ///
+    /// # Errors
+    /// debugfs cannot be run, or does not do it.
+    pub fn fill_state(&self) -> Result<()> {
+        let free = || -> Result<u64> {
+            let about = self.debugfs("show_super_stats -h")?;
+            let field = about.lines().find_map(|l| l.strip_prefix("Free blocks:"));
+            let field = field.with_context(|| format!("no free blocks in {about}"))?;
+            field.trim().parse().context("no number of free blocks")
+        };
+        self.debugfs("write /dev/null filler")?;
+        let blocks = free()?.saturating_sub(KEPT_BACK);
+        self.debugfs(&format!("fallocate filler 0 {}", blocks.saturating_sub(1)))?;
+        let left = free()?;
+        if left > KEPT_BACK {
+            bail!("fill STATE: {left} blocks are left");
+        }
+        Ok(())
     }
 
     /// Leaves blocks in STATE's journal that belong to free space, as a power cut would.

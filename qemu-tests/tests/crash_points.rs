@@ -1,5 +1,5 @@
 //! An engine that dies at any named step of a container's start or end: the container runs once, its exit
-//! code is there, and nothing is left of it.
+//! code is there, and nothing is left of it. A zygote that dies: the start fails, and the next one does not.
 //!
 //! How often it ran is told by the container itself, on a folder of the host's.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// As `runtime::engine::crash` names them.
+/// As `runtime::crash` names them.
 const POINTS: [&str; 12] = [
     "intended",
     "prepared",
@@ -29,6 +29,9 @@ const POINTS: [&str; 12] = [
     "cleaned",
 ];
 
+/// Those at which it is the zygote that dies.
+const OF_THE_ZYGOTE: [&str; 2] = ["received", "forked"];
+
 #[test]
 fn an_engine_that_dies_at_any_step_starts_nothing_twice_and_loses_no_exit_code() -> Result<()> {
     let test = Test::named("crash-points")?;
@@ -38,6 +41,10 @@ fn an_engine_that_dies_at_any_step_starts_nothing_twice_and_loses_no_exit_code()
     machine.skeg(&["pull", &tools])?;
     for point in POINTS {
         die_at(machine, &tools, point).with_context(|| format!("killed at {point}"))?;
+    }
+    for point in OF_THE_ZYGOTE {
+        let died = zygote_dies_at(machine, &tools, point);
+        died.with_context(|| format!("zygote killed at {point}"))?;
     }
     machine.console().check_for_oops()?;
     test.passed();
@@ -78,6 +85,40 @@ fn die_at(machine: &Running, image: &str, point: &str) -> Result<()> {
     })?;
     let runs = machine.read(&format!("/run/runs/{point}"))?;
     ensure!(runs == "ran\n", "it ran {} times", runs.lines().count());
+    nothing_left(machine)
+}
+
+fn zygote_dies_at(machine: &Running, image: &str, point: &str) -> Result<()> {
+    let zygote = machine.service_pid("zygote")?;
+    machine
+        .agent()?
+        .write("/run/skeg/crash-at", point.as_bytes())?;
+    let program = format!("echo ran >> /data/{point}; exit 7");
+    let run = |name: &str| {
+        let volume = ["-v", "/run/runs:/data"];
+        let words = [&["/usr/bin/skeg", "run", "--name", name], &volume[..]].concat();
+        machine.run([&words[..], &[image, "sh", "-c", &program]].concat())
+    };
+    let failed = run(point)?;
+    let why = failed.stderr.text();
+    ensure!(
+        failed.code == 125 && why.contains("zygote"),
+        "{}: {why}",
+        failed.code
+    );
+    eventually("another zygote", SOON, || {
+        ensure!(machine.service_pid("zygote")? != zygote, "the same zygote");
+        Ok(())
+    })?;
+    nothing_left(machine)?;
+    let again = run(&format!("{point}-again"))?;
+    ensure!(again.code == 7, "{}: {}", again.code, again.stderr.text());
+    let runs = machine.read(&format!("/run/runs/{point}"))?;
+    ensure!(runs == "ran\n", "it ran {} times", runs.lines().count());
+    Ok(())
+}
+
+fn nothing_left(machine: &Running) -> Result<()> {
     eventually("nothing left", SOON, || {
         let slots = machine.read("/run/skeg/status.json")?;
         ensure!(slots.contains("\"containers\":0"), "a slot: {slots}");

@@ -1,4 +1,4 @@
-//! A host that crashes, hangs, or finds its disk gone, slow or read-only: it comes back, says why,
+//! A host that crashes, hangs, or finds its disk gone, full, slow or read-only: it comes back, says why,
 //! and still has the logs.
 //!
 //! Hangs are made in the programs that ship: see `qemu_tests::hang`.
@@ -185,6 +185,48 @@ fn a_state_that_is_missing_or_read_only_is_named_and_stays_as_it_is() -> Result<
     )?;
     drop(machine);
     ensure!(disk.read(0, START)? == before, "the disk was written");
+    test.passed();
+    Ok(())
+}
+
+#[test]
+fn a_full_state_is_named_keeps_what_it_holds_and_can_be_emptied() -> Result<()> {
+    let test = Test::named("state-full")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let port = qemu_tests::fixtures::registry::Registry::shared()?.port();
+    let config = Config::new().registry(port).file("hostname", "full\n");
+    let (image, disk) = fresh(&test, &config)?;
+    let mut machine = test.boot(&image).with_disk(&disk).start()?;
+    machine.console().wait("service:engine", READY)?;
+    machine.skeg(&["pull", &tools])?;
+    machine.press_power_button()?;
+    machine.wait_off(OFF)?;
+    disk.fill_state()?;
+
+    let mut machine = test.boot(&image).with_disk(&disk).start()?;
+    shows(&machine, "state-full", "skeg rmi")?;
+    let name = machine.read("/proc/sys/kernel/hostname")?;
+    ensure!(name.trim() == "full", "its configuration is gone: {name}");
+    ensure!(
+        machine.skeg(&["images"])?.contains("/tools"),
+        "its image is gone"
+    );
+    machine.press_power_button()?;
+    machine.wait_off(OFF)?;
+    disk.check_file_systems()?;
+    let filler = disk.debugfs("stat filler")?;
+    ensure!(
+        filler.contains("Type: regular"),
+        "it made room by itself: {filler}"
+    );
+
+    let machine = test.boot(&image).with_disk(&disk).start()?;
+    machine.console().wait("service:engine", READY)?;
+    machine.skeg(&["rmi", &tools])?;
+    machine.agent()?.remove("/var/filler")?;
+    machine
+        .console()
+        .wait("no longer degraded: state-full", KEPT)?;
     test.passed();
     Ok(())
 }
