@@ -148,15 +148,17 @@ async fn tell(container: Arc<Container>, wanted: Wanted, to: mpsc::Sender<Vec<u8
         let mut whole = Vec::new();
         loop {
             match reader.next_chunk() {
-                Ok(Some(chunk)) => lines.push(&chunk, &mut whole),
+                Ok(Some(chunk)) => {
+                    lines.push(&chunk, &mut whole);
+                    if !hand_on(&mut whole, &wanted, &mut tail, &to).await {
+                        return;
+                    }
+                }
                 Ok(None) => break,
                 Err(e) => {
                     tracing::error!("read the log of {}: {e}", container.config.name);
                     break;
                 }
-            }
-            if !hand_on(&mut whole, &wanted, &mut tail, &to).await {
-                return;
             }
         }
         if !going_on {
