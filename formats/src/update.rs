@@ -14,6 +14,12 @@ pub const MEMORY: &str = "/var/lib/skeg-update/state.json";
 pub const CONFIG: &str = "/etc/skeg/update.toml";
 /// Entries of history that are kept.
 pub const MOST_HISTORY: usize = 64;
+/// Lines of a failed boot that an entry keeps.
+pub const MOST_LINES: usize = 16;
+/// None of them is longer, in bytes.
+pub const LONGEST_LINE: usize = 160;
+/// Entries, the newest ones, that keep such lines: an answer stays below [`MAX_LINE`].
+pub const MOST_WITH_LINES: usize = 8;
 /// No line is longer, in bytes.
 pub const MAX_LINE: usize = 64 << 10;
 
@@ -83,6 +89,12 @@ pub struct Entry {
     pub outcome: Outcome,
     /// For people.
     pub detail: String,
+    /// What a failed boot said last, oldest first, at most [`MOST_LINES`].
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub lines: Vec<String>,
 }
 
 /// What happened to a release.
@@ -255,12 +267,17 @@ mod tests {
                 running: V,
                 outcome: Outcome::RolledBack,
                 detail: "d".into(),
+                lines: vec!["kernel: up".into()],
             }],
             ..Memory::new("b")
         };
-        let text = r#"{"format":1,"phase":"returned","version":"1.1.0","reason":"unhealthy","detail":"web.service: failed","boot_id":"b","expected":["web.service"],"pinned":"1.1.0","history":[{"at_ns":5,"version":"1.1.0","running":"1.1.0","outcome":"rolled-back","detail":"d"}]}"#;
+        let text = r#"{"format":1,"phase":"returned","version":"1.1.0","reason":"unhealthy","detail":"web.service: failed","boot_id":"b","expected":["web.service"],"pinned":"1.1.0","history":[{"at_ns":5,"version":"1.1.0","running":"1.1.0","outcome":"rolled-back","detail":"d","lines":["kernel: up"]}]}"#;
         assert_eq!(serde_json::to_string(&memory).unwrap(), text);
         assert_eq!(serde_json::from_str::<Memory>(text).unwrap(), memory);
+        // As a release before wrote it.
+        let before = text.replace(r#","lines":["kernel: up"]"#, "");
+        let read = serde_json::from_str::<Memory>(&before).unwrap();
+        assert!(read.history[0].lines.is_empty());
     }
 
     #[test]

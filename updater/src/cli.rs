@@ -161,12 +161,16 @@ fn show_entry(entry: &Entry) -> String {
         Outcome::Inconclusive => "inconclusive",
         Outcome::Cancelled => "cancelled",
     };
-    format!(
+    let mut text = format!(
         "{}  {}  {outcome}: {}",
         date(entry.at_ns),
         entry.version,
         entry.detail
-    )
+    );
+    for line in &entry.lines {
+        text += &format!("\n    {line}");
+    }
+    text
 }
 
 /// UTC, to the second (the civil calendar from days, as in Hinnant's `civil_from_days`).

@@ -4,6 +4,7 @@
 
 pub mod config;
 mod effects;
+mod last_words;
 pub mod pid_one;
 pub mod records;
 pub mod releases;
@@ -223,6 +224,14 @@ impl Daemon {
             tracing::info!("{text}");
         }
         self.answer(&event);
+        if let (Event::Passed(_) | Event::Failed(_), Phase::Returned { version, .. }) =
+            (&event, &self.machine.memory.phase)
+        {
+            // Not before: what a crash left in the firmware is taken over while services start.
+            let journal = Path::new(paths::JOURNAL);
+            let lines = last_words::of(journal, *version, &self.boot_id);
+            let _ = self.machine.step(Event::LastWords(lines), now());
+        }
         match self.machine.step(event, now()) {
             Ok(effects) => self.carry_out(effects),
             Err(text) => tracing::warn!("{text}"),

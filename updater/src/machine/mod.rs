@@ -10,7 +10,7 @@ mod resume;
 mod tests;
 
 use formats::release::Reason;
-use formats::update::{Entry, MOST_HISTORY, Memory, Outcome, Phase};
+use formats::update::{Entry, MOST_HISTORY, MOST_WITH_LINES, Memory, Outcome, Phase};
 use formats::version::Version;
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub enum Event {
     Passed(Vec<String>),
     /// They are not, at the deadline.
     Failed(String),
+    /// What the failed boot said last, told before the old release's judgement.
+    LastWords(Vec<String>),
     /// A person asks.
     Ask(Ask),
 }
@@ -128,6 +130,8 @@ pub struct Machine {
     checking: bool,
     /// A person wants what the next look finds.
     wished: bool,
+    /// What the failed boot said last.
+    last_words: Vec<String>,
 }
 
 impl Machine {
@@ -148,6 +152,10 @@ impl Machine {
             Event::Healthy(units) => Ok(self.healthy(units)),
             Event::Passed(units) => Ok(self.passed(units, now)),
             Event::Failed(text) => Ok(self.failed(text, now)),
+            Event::LastWords(lines) => {
+                self.last_words = lines;
+                Ok(Vec::new())
+            }
             Event::Ask(ask) => self.ask(ask, now),
         }
     }
@@ -271,7 +279,7 @@ impl Machine {
                 reason,
                 detail,
             } => {
-                self.note(now, version, Outcome::RolledBack, &detail);
+                self.note_failed(now, version, Outcome::RolledBack, &detail);
                 let mut effects = vec![Effect::Deny(version, reason, detail)];
                 effects.extend(self.enter(Phase::Idle, []));
                 effects
@@ -315,12 +323,12 @@ impl Machine {
         let before = before.filter(|e| e.version == version && e.outcome == Outcome::Inconclusive);
         let times = u32::try_from(before.count()).unwrap_or(u32::MAX);
         if times >= MOST_TIMES {
-            self.note(now, version, Outcome::RolledBack, text);
+            self.note_failed(now, version, Outcome::RolledBack, text);
             let mut effects = vec![Effect::Deny(version, reason, text.to_owned())];
             effects.extend(self.enter(Phase::Idle, []));
             return effects;
         }
-        self.note(now, version, Outcome::Inconclusive, text);
+        self.note_failed(now, version, Outcome::Inconclusive, text);
         let pause = u64::try_from((FIRST_PAUSE * (1 << times)).as_nanos()).unwrap_or(u64::MAX);
         let phase = Phase::Inconclusive {
             version,
@@ -396,9 +404,22 @@ impl Machine {
             running: self.running,
             outcome,
             detail: detail.to_owned(),
+            lines: Vec::new(),
         });
         let old = history.len().saturating_sub(MOST_HISTORY);
         history.drain(..old);
+    }
+
+    /// With what the failed boot said last; older entries give theirs up.
+    fn note_failed(&mut self, now: Now, version: Version, outcome: Outcome, detail: &str) {
+        self.note(now, version, outcome, detail);
+        if let Some(entry) = self.memory.history.last_mut() {
+            entry.lines = std::mem::take(&mut self.last_words);
+        }
+        let told = self.memory.history.iter_mut().rev();
+        for entry in told.filter(|e| !e.lines.is_empty()).skip(MOST_WITH_LINES) {
+            entry.lines.clear();
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub fn resume(
         check_at: rules.poll.map(|_| now.boot),
         checking: false,
         wished: false,
+        last_words: Vec::new(),
     };
     let effects = match seen {
         Some(seen) => machine.booted(seen, now),
