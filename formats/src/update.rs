@@ -12,6 +12,8 @@ pub const FORMAT: u32 = 1;
 pub const MEMORY: &str = "/var/lib/skeg-update/state.json";
 /// What the host is told of updates, below `/etc`; without it nothing is looked for.
 pub const CONFIG: &str = "/etc/skeg/update.toml";
+/// A user's own checks, `NAME.toml` each, that must hold on a new release if they held before.
+pub const CHECKS: &str = "/etc/skeg/health.d";
 /// Entries of history that are kept.
 pub const MOST_HISTORY: usize = 64;
 /// Lines of a failed boot that an entry keeps.
@@ -127,7 +129,8 @@ pub struct Memory {
     pub phase: Phase,
     /// The boot in which that was written.
     pub boot_id: String,
-    /// Units that were healthy before the reboot, sorted.
+    /// What was healthy before the reboot, sorted: units, `network`, and the user's checks as
+    /// `check:NAME`.
     pub expected: Vec<String>,
     /// The release that a person holds the host at.
     #[cfg_attr(

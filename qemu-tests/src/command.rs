@@ -78,6 +78,8 @@ pub struct Parts {
     pub serial_number: Option<String>,
     /// One nanosecond an instruction; only while the guest waits does its clock run with this host's.
     pub counted: bool,
+    /// Where the first disk's writes are recorded, if they are.
+    pub write_log: Option<PathBuf>,
 }
 
 /// The arguments, without QEMU's own name.
@@ -148,6 +150,15 @@ fn network(line: &mut Line, forwards: &[(u16, u16)]) {
 
 fn drive(line: &mut Line, number: usize, disk: &Drive, parts: &Parts) {
     let file = escaped(&disk.path);
+    if let (0, Some(log)) = (number, &parts.write_log) {
+        let node = |name, file| format!("driver=file,node-name={name},filename={file}");
+        line.option("-blockdev", node("written", file));
+        line.option("-blockdev", node("log", escaped(log)));
+        // Sectors as disks write them whole; no discards, which say nothing of what they leave.
+        let logged = "driver=blklogwrites,node-name=disk0,file=written,log=log,log-sector-size=512";
+        line.option("-blockdev", logged);
+        return device(line, number, parts);
+    }
     let mut drive = format!("if=none,id=disk{number},format=raw,discard=unmap,file={file}");
     if parts.counted {
         // This host's disk has no say in what is counted: a flush answers at once.
@@ -160,6 +171,10 @@ fn drive(line: &mut Line, number: usize, disk: &Drive, parts: &Parts) {
         drive += &format!(",throttling.bps-total={rate}");
     }
     line.option("-drive", drive);
+    device(line, number, parts);
+}
+
+fn device(line: &mut Line, number: usize, parts: &Parts) {
     let mut device = format!("virtio-blk-pci,drive=disk{number}");
     if parts.load.takes_a_disk() {
         device += &format!(",bootindex={number}");
@@ -258,6 +273,7 @@ mod tests {
             handed_over: Vec::new(),
             serial_number: None,
             counted: false,
+            write_log: None,
         }
     }
 

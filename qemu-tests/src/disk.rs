@@ -108,6 +108,23 @@ impl Disk {
         self.put(at, &format!("{folder}/{name}"), text)
     }
 
+    /// Changes a file on the ESP of a machine that is off.
+    ///
+    /// # Errors
+    /// What mtools say.
+    pub fn change_on_esp(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let at = partitions(&self.path)?.first().context("no ESP")?.start;
+        let image = format!("{}@@{at}", self.path.display());
+        let file = tempfile::NamedTempFile::new().context("create a file")?;
+        let copy = file.path().to_string_lossy().into_owned();
+        let path = format!("::{name}");
+        tool("mcopy", &["-n", "-o", "-i", &image, &path, &copy])?;
+        let mut bytes = std::fs::read(file.path()).context("read a file")?;
+        change(&mut bytes);
+        std::fs::write(file.path(), bytes).context("write a file")?;
+        tool("mcopy", &["-D", "o", "-o", "-i", &image, &copy, &path])
+    }
+
     fn put(&self, at: u64, name: &str, text: &str) -> Result<()> {
         let source = tempfile::NamedTempFile::new().context("create a file")?;
         std::fs::write(source.path(), text).context("write a file")?;

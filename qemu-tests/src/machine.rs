@@ -41,6 +41,8 @@ pub struct Machine<'a> {
     emulated: bool,
     counted: bool,
     extra: String,
+    firmware_of: Option<u32>,
+    log_writes: bool,
 }
 
 impl<'a> Machine<'a> {
@@ -61,6 +63,8 @@ impl<'a> Machine<'a> {
             emulated: false,
             counted: false,
             extra: String::new(),
+            firmware_of: None,
+            log_writes: false,
         }
     }
 
@@ -163,6 +167,21 @@ impl<'a> Machine<'a> {
         self
     }
 
+    /// Gives it the firmware's variables of another machine of this test, which is off: the same host,
+    /// switched on again.
+    #[must_use]
+    pub fn with_firmware_of(mut self, other: &Running) -> Self {
+        self.firmware_of = Some(other.number);
+        self
+    }
+
+    /// Records every write of the first disk, and where it is flushed, in [`Running::write_log`].
+    #[must_use]
+    pub fn log_writes(mut self) -> Self {
+        self.log_writes = true;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -199,7 +218,13 @@ impl<'a> Machine<'a> {
             handed_over,
             serial_number: self.serial_number.clone(),
             counted: self.counted,
+            write_log: self.log_writes.then(|| file("writes")),
         };
+        if let Some(log) = &parts.write_log {
+            // QEMU opens it, and does not make it.
+            std::fs::File::create(log).with_context(|| format!("create {}", log.display()))?;
+        }
+        let write_log = parts.write_log.clone();
         let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;
         let console = Console::new(sockets.accept("console", &mut qemu)?, &file("console"))?;
         let qmp = Qmp::new(sockets.accept("qmp", &mut qemu)?).map_err(|e| qemu.explain(e))?;
@@ -213,6 +238,8 @@ impl<'a> Machine<'a> {
             qmp,
             agent,
             forwards,
+            number,
+            write_log,
         })
     }
 
@@ -226,7 +253,9 @@ impl<'a> Machine<'a> {
             });
         }
         let (code, template) = firmware()?;
-        let variables = self.test.folder().join(format!("firmware-{number}.fd"));
+        let kept = |number| self.test.folder().join(format!("firmware-{number}.fd"));
+        let variables = kept(number);
+        let template = self.firmware_of.map_or(template, kept);
         std::fs::copy(&template, &variables)
             .with_context(|| format!("copy {}", template.display()))?;
         let uki = match self.start {
@@ -252,6 +281,8 @@ pub struct Running {
     qmp: Qmp,
     agent: Option<Agent>,
     forwards: Vec<(u16, u16)>,
+    number: u32,
+    write_log: Option<std::path::PathBuf>,
 }
 
 impl Running {
@@ -259,6 +290,14 @@ impl Running {
     #[must_use]
     pub fn console(&self) -> &Console {
         &self.console
+    }
+
+    /// The record of the first disk's writes, if it was asked for; whole once the machine is off.
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn write_log(&self) -> Result<&std::path::Path> {
+        self.write_log.as_deref().context("its writes are not recorded")
     }
 
     /// Its control channel.

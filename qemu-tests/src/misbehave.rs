@@ -27,6 +27,16 @@ pub fn run(kind: &str) -> io::Result<ExitCode> {
             }
             sleep()
         }
+        "panic" => {
+            std::fs::write("/proc/sysrq-trigger", "c")?;
+            sleep()
+        }
+        "freeze-init" => {
+            let group = "/sys/fs/cgroup/skeg.slice/net";
+            std::fs::write(format!("{group}/cgroup.procs"), "1")?;
+            std::fs::write(format!("{group}/cgroup.freeze"), "1")?;
+            sleep()
+        }
         "fork" => fork(),
         "eat" => eat(),
         other => Err(io::Error::other(format!("no misbehaviour {other}"))),

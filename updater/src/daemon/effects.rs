@@ -10,6 +10,7 @@ use crate::esp::slots::Slots;
 use crate::firmware::variables::{self, LOADER};
 use crate::gate::Verdict;
 use crate::gate::engine;
+use crate::gate::probes::Places;
 use crate::machine::{Effect, Event};
 use formats::paths;
 use formats::release::{BootOk, Denied, Reason};
@@ -55,14 +56,19 @@ impl Daemon {
             }
             Effect::Discard(version) => self.on_esp(|slots| Ok(discard(slots, version))),
             Effect::AskHealth => {
-                self.beside(|| Event::Healthy(engine::healthy(health(), TELL)));
+                self.beside(|| {
+                    let names = engine::all_healthy(health(), &Places::default(), TELL);
+                    Event::Healthy(Some(names))
+                });
                 Ok(())
             }
             Effect::Judge(expected) => {
                 let patience = self.trial;
-                self.beside(move || match engine::judge(health(), &expected, patience) {
-                    Verdict::Passed(units) => Event::Passed(units),
-                    Verdict::Failed(text) => Event::Failed(text),
+                self.beside(move || {
+                    match engine::judge(health(), &Places::default(), &expected, patience) {
+                        Verdict::Passed(units) => Event::Passed(units),
+                        Verdict::Failed(text) => Event::Failed(text),
+                    }
                 });
                 Ok(())
             }

@@ -10,9 +10,9 @@ use std::fs;
 use std::path::Path;
 
 /// No more segments are read, the newest ones: a trial is at most a few boots ago.
-const MOST_SEGMENTS: usize = 8;
-/// A segment that is longer is read from its end only, in bytes.
-const LONGEST_SEGMENT: u64 = 2 << 20;
+const MOST_SEGMENTS: usize = 6;
+/// PID 1 keeps each below a quarter MiB, in bytes.
+const LONGEST_SEGMENT: u64 = 512 << 10;
 /// A panic that far from the end is the end: what comes behind it is its trace.
 const TRACE: usize = 80;
 /// Lines that are kept from before a panic.

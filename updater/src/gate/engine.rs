@@ -2,6 +2,7 @@
 //!
 //! It blocks the thread that it runs on, never longer than asked.
 
+use super::probes::{self, Places};
 use super::{Gate, Verdict};
 use formats::health::{Line, MAX_LINE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// At most, before an engine that has hung up is called again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Between two measurements of what nobody tells.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Time since the kernel started.
 #[must_use]
@@ -25,8 +28,10 @@ pub fn now() -> Duration {
 
 /// Judges within `patience`.
 #[must_use]
-pub fn judge(socket: &Path, expected: &[String], patience: Duration) -> Verdict {
+pub fn judge(socket: &Path, places: &Places, expected: &[String], patience: Duration) -> Verdict {
     let mut gate = Gate::new(expected, now() + patience);
+    let probes: Vec<String> = gate.probes().cloned().collect();
+    let mut due = now();
     // Before the first call, so that no engine comes between.
     let arrivals = Arrivals::beside(socket);
     let mut client = None;
@@ -34,7 +39,16 @@ pub fn judge(socket: &Path, expected: &[String], patience: Duration) -> Verdict 
         if let Some(verdict) = gate.verdict(now()) {
             return verdict;
         }
-        let left = gate.due().saturating_sub(now());
+        if !probes.is_empty() && now() >= due {
+            for name in &probes {
+                gate.probed(name, probes::ask(places, name), now());
+            }
+            due = now() + PROBE;
+        }
+        let mut left = gate.due().saturating_sub(now());
+        if !probes.is_empty() {
+            left = left.min(due.saturating_sub(now()));
+        }
         if client.is_none() {
             client = Client::connect(socket);
         }
@@ -49,6 +63,15 @@ pub fn judge(socket: &Path, expected: &[String], patience: Duration) -> Verdict 
             None => arrivals.wait(left),
         }
     }
+}
+
+/// What is healthy now, units and all else, sorted; units only if somebody tells within `patience`.
+#[must_use]
+pub fn all_healthy(socket: &Path, places: &Places, patience: Duration) -> Vec<String> {
+    let mut names = healthy(socket, patience).unwrap_or_default();
+    names.extend(probes::holding(places));
+    names.sort_unstable();
+    names
 }
 
 /// The units that are healthy now; none when nobody tells within `patience`.
@@ -199,7 +222,10 @@ mod tests {
         let there = socket.clone();
         let judged = std::thread::spawn(move || {
             let begun = now();
-            (judge(&there, &[], super::super::SETTLE * 4), now() - begun)
+            (
+                judge(&there, &Places::default(), &[], super::super::SETTLE * 4),
+                now() - begun,
+            )
         });
         let new = socket.with_extension("new");
         let listener = UnixListener::bind(&new).unwrap();
@@ -223,7 +249,7 @@ mod tests {
             healthy(&folder.path().join("none"), Duration::from_secs(20)),
             None
         );
-        let verdict = judge(&socket, &[], Duration::from_millis(600));
+        let verdict = judge(&socket, &Places::default(), &[], Duration::from_millis(600));
         assert!(matches!(verdict, Verdict::Failed(_)), "{verdict:?}");
     }
 }

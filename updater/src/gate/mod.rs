@@ -4,6 +4,7 @@
 //! A unit that nobody expected never fails it; an engine that says nothing always does.
 
 pub mod engine;
+pub mod probes;
 
 use formats::health::{Active, Health, Line, UnitHealth};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ pub struct Gate {
     expected: BTreeSet<String>,
     deadline: Duration,
     units: BTreeMap<String, UnitHealth>,
+    probed: BTreeMap<String, Result<(), String>>,
     connected: bool,
     synced: bool,
     good_since: Option<Duration>,
@@ -41,6 +43,7 @@ impl Gate {
             expected: expected.iter().cloned().collect(),
             deadline,
             units: BTreeMap::new(),
+            probed: BTreeMap::new(),
             connected: false,
             synced: false,
             good_since: None,
@@ -64,6 +67,17 @@ impl Gate {
             }
             Line::Gone { unit } => drop(self.units.remove(&unit)),
         }
+        self.look(now);
+    }
+
+    /// What is expected besides units, see [`probes`].
+    pub fn probes(&self) -> impl Iterator<Item = &String> {
+        self.expected.iter().filter(|name| probes::is_probe(name))
+    }
+
+    /// One of them was measured.
+    pub fn probed(&mut self, name: &str, found: Result<(), String>, now: Duration) {
+        self.probed.insert(name.to_owned(), found);
         self.look(now);
     }
 
@@ -100,6 +114,9 @@ impl Gate {
     }
 
     fn is_healthy(&self, name: &str) -> bool {
+        if probes::is_probe(name) {
+            return self.probed.get(name).is_some_and(Result::is_ok);
+        }
         self.units.get(name).is_some_and(UnitHealth::is_healthy)
     }
 
@@ -112,9 +129,11 @@ impl Gate {
             };
         }
         let ill = self.expected.iter().filter(|name| !self.is_healthy(name));
-        let told = ill.map(|name| match self.units.get(name) {
-            None => format!("{name}: unknown to the engine"),
-            Some(unit) => format!("{name}: {}", told(unit)),
+        let told = ill.map(|name| match (self.units.get(name), self.probed.get(name)) {
+            (Some(unit), _) => format!("{name}: {}", told(unit)),
+            (None, Some(Err(text))) => format!("{name}: {text}"),
+            (None, _) if probes::is_probe(name) => format!("{name}: not measured"),
+            (None, _) => format!("{name}: unknown to the engine"),
         });
         let told: Vec<_> = told.take(8).collect();
         match told.is_empty() {
@@ -226,6 +245,21 @@ mod tests {
         );
         let mut missing = gate(&["web.service"], vec![hello(), Line::Synced]);
         assert_eq!(text(&mut missing), "web.service: unknown to the engine");
+    }
+
+    #[test]
+    fn a_network_that_is_lost_fails_whatever_the_units_say() {
+        let up = unit("web.service", Active::Active, 0);
+        let lines = vec![hello(), up, Line::Synced];
+        let mut gate = gate(&["network", "web.service"], lines);
+        assert_eq!(gate.probes().collect::<Vec<_>>(), ["network"]);
+        assert_eq!(gate.verdict(seconds(40)), None);
+        gate.probed("network", Err("no link has an address".into()), seconds(41));
+        let failed = Verdict::Failed("network: no link has an address".into());
+        assert_eq!(gate.clone().verdict(seconds(60)), Some(failed));
+        gate.probed("network", Ok(()), seconds(50));
+        let both = vec!["network".to_owned(), "web.service".to_owned()];
+        assert_eq!(gate.verdict(seconds(55)), Some(Verdict::Passed(both)));
     }
 
     #[test]
