@@ -12,6 +12,8 @@ pub const FORMAT: u32 = 1;
 pub const MEMORY: &str = "/var/lib/skeg-update/state.json";
 /// What the host is told of updates, below `/etc`; without it nothing is looked for.
 pub const CONFIG: &str = "/etc/skeg/update.toml";
+/// Files whose presence keeps the host from going down by itself; what they hold says why.
+pub const INHIBIT: &str = "/run/skeg/inhibit";
 /// A user's own checks, `NAME.toml` each, that must hold on a new release if they held before.
 pub const CHECKS: &str = "/etc/skeg/health.d";
 /// Entries of history that are kept.
@@ -226,6 +228,12 @@ pub struct Status {
     pub pinned: Option<Version>,
     /// Names in `EFI/Linux` that are ours, in the loader's order.
     pub slots: Vec<String>,
+    /// What keeps the host from going down for what is staged, if so.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub waits: Option<String>,
     /// Why updates do not work here, if so.
     pub problem: Option<String>,
 }
@@ -306,6 +314,7 @@ mod tests {
             phase: Phase::Idle,
             pinned: None,
             slots: vec!["skeg_1.1.0.efi".into()],
+            waits: None,
             problem: None,
         };
         for (reply, text) in [

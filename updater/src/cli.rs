@@ -140,6 +140,9 @@ fn show_status(status: &Status) -> String {
         status.running,
         told(&status.phase)
     );
+    if let Some(why) = &status.waits {
+        text += &format!("waits    {why}\n");
+    }
     if let Some(version) = status.pinned {
         text += &format!("held     at {version}\n");
     }
@@ -212,10 +215,11 @@ mod tests {
             phase: Phase::Staged { version },
             pinned: None,
             slots: vec!["skeg_1.1.0+3.efi".into(), "skeg_1.0.0.efi".into()],
+            waits: Some("the next window opens in 3 h".into()),
             problem: None,
         });
         let expected = "running  1.0.0\nupdate   1.1.0 is staged: tried at the next boot\n\
-                        slots    skeg_1.1.0+3.efi\n         skeg_1.0.0.efi\n";
+                        waits    the next window opens in 3 h\nslots    skeg_1.1.0+3.efi\n         skeg_1.0.0.efi\n";
         assert_eq!(text, expected);
     }
 }

@@ -11,4 +11,5 @@ pub mod firmware;
 pub mod gate;
 pub mod machine;
 pub mod reader;
+pub mod strategy;
 pub mod trust;

@@ -4,6 +4,10 @@
 //! that says why it does not.
 
 use crate::machine::Rules;
+use crate::strategy::Conditions;
+use crate::strategy::lock::FleetLock;
+use crate::strategy::windows::Window;
+use crate::strategy::zone::Zone;
 use formats::name::Name;
 use serde::Deserialize;
 use std::io;
@@ -24,7 +28,15 @@ pub struct Config {
     /// What the host does unasked.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Seconds between two looks.
+    /// When it may go down, for strategy `windows`.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// The zone of the windows, as a POSIX `TZ` text.
+    #[serde(default = "utc")]
+    pub zone: Zone,
+    /// Whose leave it needs, for strategy `fleet-lock`.
+    pub fleet_lock: Option<FleetLock>,
+    /// Seconds between two looks, up to a tenth more.
     #[serde(default = "hour")]
     pub poll_seconds: u64,
     /// How long units may take to be healthy on a new release, in seconds.
@@ -38,6 +50,10 @@ pub struct Config {
 pub enum Strategy {
     /// As soon as it is found.
     Immediate,
+    /// Staged as soon as it is found, booted in a window.
+    Windows,
+    /// Staged as soon as it is found, booted with a slot of a fleet_lock server.
+    FleetLock,
     /// When a person says so.
     #[default]
     Manual,
@@ -45,6 +61,10 @@ pub enum Strategy {
 
 fn root() -> PathBuf {
     "/etc/skeg/update-root.jsonl".into()
+}
+
+fn utc() -> Zone {
+    Zone::UTC
 }
 
 fn hour() -> u64 {
@@ -67,15 +87,36 @@ impl Config {
             Err(e) => return Err(told(&e)),
             Ok(text) => text,
         };
-        toml::from_str(&text).map(Some).map_err(|e| told(&e))
+        let config: Self = toml::from_str(&text).map_err(|e| told(&e))?;
+        let lacks = match config.strategy {
+            Strategy::Windows if config.windows.is_empty() => Some("[[windows]]"),
+            Strategy::FleetLock if config.fleet_lock.is_none() => Some("[fleet_lock]"),
+            _ => None,
+        };
+        match lacks {
+            Some(table) => Err(told(&format!("this strategy needs a table {table}"))),
+            None => Ok(Some(config)),
+        }
+    }
+
+    /// What has to hold before the host goes down. A lock may be wanted beside windows.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        let windows = self.strategy == Strategy::Windows;
+        let unattended = self.strategy != Strategy::Manual;
+        Conditions {
+            windows: windows.then(|| (self.windows.clone(), self.zone)),
+            lock: self.fleet_lock.clone().filter(|_| unattended),
+        }
     }
 
     /// What the host does by itself.
     #[must_use]
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self, seed: u64) -> Rules {
         Rules {
-            unattended: self.strategy == Strategy::Immediate,
+            unattended: self.strategy != Strategy::Manual,
             poll: Some(Duration::from_secs(self.poll_seconds.max(10))),
+            seed,
         }
     }
 
@@ -103,9 +144,25 @@ mod tests {
         let config = read("sources = [\"http://a/\"]\nchannel = \"stable\"\n");
         let config = config.unwrap().unwrap();
         assert_eq!(config.strategy, Strategy::Manual);
-        assert!(!config.rules().unattended);
+        assert!(!config.rules(0).unattended);
         assert_eq!(Config::trial(Some(&config)), Duration::from_secs(300));
         assert_eq!(Config::read(Path::new("/nonexistent")), Ok(None));
+    }
+
+    #[test]
+    fn windows_and_a_lock_may_both_be_asked_for() {
+        let base = "sources = []\nchannel = \"stable\"\n";
+        let lock = "[fleet_lock]\nurl = \"http://lock/\"\n";
+        let text = format!(
+            "{base}strategy = \"windows\"\nzone = \"CET-1\"\n\
+             [[windows]]\nstart = \"02:00\"\nminutes = 60\n{lock}"
+        );
+        let both = read(&text).unwrap().unwrap();
+        assert!(both.rules(0).unattended);
+        assert!(both.conditions().windows.is_some());
+        assert_eq!(both.conditions().lock.unwrap().group, "default");
+        let manual = read(&format!("{base}{lock}")).unwrap().unwrap();
+        assert_eq!(manual.conditions(), Conditions::default());
     }
 
     #[test]
@@ -115,6 +172,9 @@ mod tests {
             ("stratgy = \"manual\"\n", "stratgy"),
             ("strategy = \"whenever\"\n", "whenever"),
             ("poll_seconds = \"often\"\n", "poll_seconds"),
+            ("strategy = \"windows\"\n", "[[windows]]"),
+            ("strategy = \"fleet-lock\"\n", "[fleet_lock]"),
+            ("zone = \"Europe/Berlin\"\n", "POSIX TZ"),
         ] {
             let error = read(&format!("{base}{more}")).unwrap_err();
             assert!(

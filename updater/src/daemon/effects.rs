@@ -62,6 +62,10 @@ impl Daemon {
                 });
                 Ok(())
             }
+            Effect::AskLeave => {
+                self.ask_leave();
+                Ok(())
+            }
             Effect::Judge(expected) => {
                 let patience = self.trial;
                 self.beside(move || {
@@ -226,7 +230,7 @@ impl Daemon {
     }
 }
 
-fn health() -> &'static Path {
+pub(super) fn health() -> &'static Path {
     Path::new(paths::HEALTH_SOCKET)
 }
 

@@ -5,6 +5,7 @@
 pub mod config;
 mod effects;
 mod last_words;
+mod leave;
 pub mod pid_one;
 pub mod records;
 pub mod releases;
@@ -20,14 +21,17 @@ use crate::esp::volume::Volume;
 use crate::firmware::CountedEntries;
 use crate::gate::engine;
 use crate::machine::{Event, Machine, Now, Seen, resume};
+use crate::strategy::{Conditions, Wait};
 use config::Config;
 use formats::name::Name;
 use formats::paths;
 use formats::update::{Phase, Progress, Reply, Request};
 use formats::version::Version;
+use leave::Slot;
 use records::Records;
 use releases::{Nowhere, Releases};
 use repositories::Repositories;
+use sha2::Digest;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -42,6 +46,8 @@ enum Input {
     Request(Request, Sender<Reply>),
     Progress(Progress),
     Looked(Result<Option<Wanted>, String>),
+    MayLeave(Result<(), Wait>),
+    Released(Result<(), String>),
 }
 
 /// Everything the daemon holds.
@@ -52,6 +58,11 @@ struct Daemon {
     records: Records,
     releases: Arc<dyn Releases>,
     trial: Duration,
+    /// What has to hold before the host goes down, and its lock's slot.
+    conditions: Conditions,
+    slot: Slot,
+    /// Why it does not.
+    waits: Option<String>,
     /// The ESP, for one at a time; none where there is none.
     esp: Option<Arc<Mutex<Esp>>>,
     /// What was there when it was looked at last.
@@ -100,7 +111,8 @@ pub fn main() -> Result<(), String> {
         tracing::warn!("{text}");
         problem.get_or_insert(text);
     }
-    let rules = config.as_ref().map_or(OFF, Config::rules);
+    let seed = machine_seed();
+    let rules = config.as_ref().map_or(OFF, |config| config.rules(seed));
     let slots = slots.ok();
     let seen = slots.as_ref().map(|slots| Seen {
         slots,
@@ -114,6 +126,9 @@ pub fn main() -> Result<(), String> {
         records,
         releases: releases(config.as_ref()),
         trial: Config::trial(config.as_ref()),
+        conditions: config.as_ref().map(Config::conditions).unwrap_or_default(),
+        slot: Slot::default(),
+        waits: None,
         esp: esp.ok().map(|esp| Arc::new(Mutex::new(esp))),
         slots,
         found: None,
@@ -136,7 +151,17 @@ pub fn main() -> Result<(), String> {
 const OFF: crate::machine::Rules = crate::machine::Rules {
     unattended: false,
     poll: None,
+    seed: 0,
 };
+
+/// A number of this machine.
+fn machine_seed() -> u64 {
+    let id = std::fs::read(repositories::MACHINE_ID).unwrap_or_default();
+    let hash: [u8; 32] = sha2::Sha256::digest(&id).into();
+    hash.iter()
+        .take(8)
+        .fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
 
 fn releases(config: Option<&Config>) -> Arc<dyn Releases> {
     match config {
@@ -191,10 +216,10 @@ impl Daemon {
             }
             self.tell_status();
             let now = now();
-            let left = self
-                .machine
-                .next_deadline(now)
-                .map(|at| at.saturating_sub(now.boot));
+            self.give_slot_back(now.boot);
+            let due = [self.machine.next_deadline(now), self.slot.due()];
+            let due = due.into_iter().flatten().min();
+            let left = due.map(|at| at.saturating_sub(now.boot));
             let input = match left {
                 Some(left) => match inputs.recv_timeout(left) {
                     Err(RecvTimeoutError::Timeout) => Ok(Input::Event(Event::Tick)),
@@ -206,6 +231,8 @@ impl Daemon {
                 Input::Event(event) => self.event(event),
                 Input::Request(request, client) => self.request(request, client),
                 Input::Looked(found) => self.looked(found),
+                Input::MayLeave(answer) => self.may_leave(answer),
+                Input::Released(answer) => self.released(answer),
                 Input::Progress(progress) => {
                     self.watchers
                         .retain(|w| w.send(Reply::Progress(progress)).is_ok());

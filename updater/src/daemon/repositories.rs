@@ -27,7 +27,7 @@ use sys::durable;
 /// Where it is kept what looks have learnt.
 const STATE: &str = "/var/lib/skeg-update";
 /// Who this host is: its place on a rollout's curve.
-const MACHINE_ID: &str = "/etc/machine-id";
+pub(super) const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The repositories of a host's configuration.
 #[derive(Debug)]

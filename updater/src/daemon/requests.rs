@@ -131,6 +131,10 @@ impl Daemon {
         }
     }
 
+    fn is_staged(&self) -> bool {
+        matches!(self.machine.memory.phase, Phase::Staged { .. })
+    }
+
     fn status(&self) -> Status {
         let slots = self.slots.iter().flat_map(|slots| &slots.releases);
         Status {
@@ -138,6 +142,7 @@ impl Daemon {
             phase: self.machine.memory.phase.clone(),
             pinned: self.machine.memory.pinned,
             slots: slots.map(|slot| slot.file.clone()).collect(),
+            waits: self.waits.clone().filter(|_| self.is_staged()),
             problem: self.problem.clone(),
         }
     }

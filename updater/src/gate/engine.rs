@@ -4,7 +4,7 @@
 
 use super::probes::{self, Places};
 use super::{Gate, Verdict};
-use formats::health::{Line, MAX_LINE};
+use formats::health::{Active, Line, MAX_LINE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use std::io::{BufRead, BufReader, Read};
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// At most, before an engine that has hung up is called again.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Nobody's work is waited for longer.
+const HOUR: Duration = Duration::from_secs(3600);
 /// Between two measurements of what nobody tells.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -72,6 +74,31 @@ pub fn all_healthy(socket: &Path, places: &Places, patience: Duration) -> Vec<St
     names.extend(probes::holding(places));
     names.sort_unstable();
     names
+}
+
+/// Units of this host that have not come to rest since they were started, the last hour's only: for
+/// those a reboot may wait. One that is restarted again and again is at no work that could end.
+#[must_use]
+pub fn at_work(socket: &Path, patience: Duration) -> Vec<String> {
+    let deadline = now() + patience;
+    let begun = now().saturating_sub(HOUR).as_micros();
+    let mut units = Vec::new();
+    let Some(mut client) = Client::connect(socket) else {
+        return units;
+    };
+    while now() < deadline {
+        match client.next(deadline.saturating_sub(now())) {
+            Next::Line(Line::Unit(unit)) => {
+                let lately = u128::from(unit.since_us) >= begun;
+                if unit.active == Active::Activating && unit.restarts == 0 && lately {
+                    units.push(unit.unit);
+                }
+            }
+            Next::Line(Line::Synced) | Next::End => break,
+            Next::Line(_) | Next::Nothing => {}
+        }
+    }
+    units
 }
 
 /// The units that are healthy now; none when nobody tells within `patience`.
@@ -214,6 +241,31 @@ mod tests {
         let units = healthy(&socket, Duration::from_secs(20));
         assert_eq!(units, Some(vec!["web.service".to_owned()]));
     }
+
+    #[test]
+    fn a_unit_on_its_way_is_at_work_and_one_that_is_restarted_is_not() {
+        let unit = |name: &str, active: &str, restarts: u32| {
+            let line = WEB
+                .replace("web.service", name)
+                .replace("\"active\":\"active\"", &format!("\"active\":\"{active}\""));
+            line.replace("\"restarts\":0", &format!("\"restarts\":{restarts}"))
+                .replace(
+                    "\"since_us\":3",
+                    &format!("\"since_us\":{}", now().as_micros()),
+                )
+        };
+        let told = format!(
+            "{}\n{}\n{WEB}\n{{\"line\":\"synced\"}}\n",
+            unit("backup.service", "activating", 0),
+            unit("loop.service", "activating", 3)
+        );
+        let (_folder, socket) = engine(told, true);
+        let busy = at_work(&socket, Duration::from_secs(20));
+        assert_eq!(busy, ["backup.service"]);
+        assert!(at_work(Path::new("/nonexistent"), TELL).is_empty());
+    }
+
+    const TELL: Duration = Duration::from_secs(1);
 
     #[test]
     fn an_engine_that_comes_late_is_heard_at_once_and_judged_in_time() {

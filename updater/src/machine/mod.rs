@@ -35,8 +35,10 @@ pub struct Now {
 pub struct Rules {
     /// Stages and reboots unasked.
     pub unattended: bool,
-    /// Between two looks for a release; none: never unasked.
+    /// Between two looks for a release, up to a tenth more; none: never unasked.
     pub poll: Option<Duration>,
+    /// Where in that tenth, another on each host: not all of them look at once.
+    pub seed: u64,
 }
 
 /// What happened.
@@ -60,6 +62,8 @@ pub enum Event {
     Failed(String),
     /// What the failed boot said last, told before the old release's judgement.
     LastWords(Vec<String>),
+    /// Whether the strategy lets the host go down; if not, when to ask again.
+    MayLeave(Result<(), Duration>),
     /// A person asks.
     Ask(Ask),
 }
@@ -99,6 +103,8 @@ pub enum Effect {
     Discard(Version),
     /// Ask which units are healthy; ends in `Healthy`.
     AskHealth,
+    /// Ask the strategy whether the host may go down; ends in `MayLeave`.
+    AskLeave,
     /// Wait until these units are healthy; ends in `Passed` or `Failed`. None: the host's own probe.
     Judge(Vec<String>),
     /// Write the record that this boot is good.
@@ -128,6 +134,10 @@ pub struct Machine {
     /// When to look next.
     check_at: Option<Duration>,
     checking: bool,
+    /// When to ask again whether the host may go down.
+    leave_at: Option<Duration>,
+    /// Changes at each look.
+    jitter: u64,
     /// A person wants what the next look finds.
     wished: bool,
     /// What the failed boot said last.
@@ -156,6 +166,7 @@ impl Machine {
                 self.last_words = lines;
                 Ok(Vec::new())
             }
+            Event::MayLeave(answer) => Ok(self.may_leave(answer, now)),
             Event::Ask(ask) => self.ask(ask, now),
         }
     }
@@ -171,7 +182,12 @@ impl Machine {
             _ => None,
         };
         let check = self.check_at.filter(|_| self.may_check());
-        [again, check].into_iter().flatten().min()
+        let leave = self.leave_at.filter(|_| self.is_staged());
+        [again, check, leave].into_iter().flatten().min()
+    }
+
+    fn is_staged(&self) -> bool {
+        matches!(self.memory.phase, Phase::Staged { .. })
     }
 
     fn may_check(&self) -> bool {
@@ -190,6 +206,11 @@ impl Machine {
             effects.extend(self.enter(Phase::Staged { version }, [Effect::AskHealth]));
             return effects;
         }
+        if self.is_staged() && self.leave_at.is_some_and(|at| now.boot >= at) {
+            // What is healthy is measured anew: it may be days since it was.
+            self.leave_at = None;
+            return vec![Effect::AskHealth];
+        }
         match self.check_at {
             Some(at) if now.boot >= at && self.may_check() => self.check(),
             _ => Vec::new(),
@@ -203,7 +224,17 @@ impl Machine {
 
     fn looked(&mut self, now: Now) {
         self.checking = false;
-        self.check_at = self.rules.poll.map(|pause| now.boot + pause);
+        let (pause, more) = (self.rules.poll, self.more());
+        self.check_at = pause.map(|pause| now.boot + pause + more);
+    }
+
+    /// Up to a tenth of a pause (xorshift64; a seed of 0 gives none).
+    fn more(&mut self) -> Duration {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        let most = self.rules.poll.unwrap_or_default() / 10;
+        most.mul_f64(f64::from((self.jitter >> 32) as u32) / f64::from(u32::MAX))
     }
 
     fn offered(&mut self, found: Option<Version>, now: Now) -> Vec<Effect> {
@@ -257,11 +288,29 @@ impl Machine {
         self.memory.expected = units.unwrap_or_default();
         match self.memory.phase {
             Phase::Staging { version } => vec![Effect::Remember, Effect::Stage(version)],
-            Phase::Staged { version } if self.rules.unattended || self.wished => {
+            // A person is kept by nothing.
+            Phase::Staged { version } if self.wished => {
                 self.wished = false;
                 self.enter(Phase::Rebooting { version }, [Effect::Reboot])
             }
+            Phase::Staged { .. } if self.rules.unattended => {
+                vec![Effect::Remember, Effect::AskLeave]
+            }
             _ => vec![Effect::Remember],
+        }
+    }
+
+    fn may_leave(&mut self, answer: Result<(), Duration>, now: Now) -> Vec<Effect> {
+        match (&self.memory.phase, answer) {
+            (Phase::Staged { version }, Ok(())) => {
+                let version = *version;
+                self.enter(Phase::Rebooting { version }, [Effect::Reboot])
+            }
+            (_, Ok(())) => Vec::new(),
+            (_, Err(pause)) => {
+                self.leave_at = Some(now.boot + pause);
+                Vec::new()
+            }
         }
     }
 

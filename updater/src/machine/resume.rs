@@ -30,11 +30,16 @@ pub fn resume(
         memory,
         running,
         rules,
-        check_at: rules.poll.map(|_| now.boot),
+        check_at: None,
         checking: false,
+        leave_at: None,
+        jitter: rules.seed,
         wished: false,
         last_words: Vec::new(),
     };
+    // After a power cut of a whole site they do not look all at once either.
+    let more = machine.more();
+    machine.check_at = rules.poll.map(|_| now.boot + more);
     let effects = match seen {
         Some(seen) => machine.booted(seen, now),
         None => machine.enter(Phase::Idle, []),

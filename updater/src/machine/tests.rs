@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const RULES: Rules = Rules {
     unattended: true,
     poll: Some(Duration::from_secs(60)),
+    seed: 7,
 };
 /// No update takes more boots.
 const MOST_BOOTS: u32 = 40;
@@ -47,6 +48,8 @@ struct Host {
     /// Effects until the next cut, for each cut.
     cuts: Vec<usize>,
     machine: Option<Machine>,
+    /// The strategy has kept it once.
+    kept: bool,
 }
 
 /// What comes of an effect.
@@ -69,6 +72,7 @@ impl Host {
             boot_ok: false,
             cuts,
             machine: None,
+            kept: false,
         }
     }
 
@@ -154,6 +158,16 @@ impl Host {
             }
             Effect::AskHealth => {
                 return Then::Event(Event::Healthy(Some(vec!["web.service".into()])));
+            }
+            Effect::AskLeave => {
+                // Kept once, then let go.
+                let kept = std::mem::replace(&mut self.kept, true);
+                let answer = if kept {
+                    Ok(())
+                } else {
+                    Err(Duration::from_secs(30))
+                };
+                return Then::Event(Event::MayLeave(answer));
             }
             Effect::Judge(expected) => {
                 assert_eq!(*expected, ["web.service"], "the set from before the drain");
@@ -307,7 +321,7 @@ proptest! {
 
     #[test]
     fn no_order_of_events_makes_it_panic_or_forget_what_runs(
-        events in prop::collection::vec(0usize..14, 0..40), unattended: bool
+        events in prop::collection::vec(0usize..16, 0..40), unattended: bool
     ) {
         let slots = Host::new(Nature::Good, Vec::new()).slots();
         let rules = Rules { unattended, ..RULES };
@@ -330,6 +344,8 @@ proptest! {
                 10 => Event::Ask(Ask::Reboot),
                 11 => Event::Ask(Ask::Cancel),
                 12 => Event::Ask(Ask::Pin(Some(version("1.0.0")))),
+                13 => Event::MayLeave(Ok(())),
+                14 => Event::MayLeave(Err(Duration::from_secs(9))),
                 _ => Event::Ask(Ask::Check),
             };
             let before = machine.clone();

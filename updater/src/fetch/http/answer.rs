@@ -58,6 +58,16 @@ impl Answer {
         }))
     }
 
+    /// An answer to be read whatever its status is.
+    pub(super) fn whole((answer, connection): (Response<Incoming>, Connection), url: &Uri) -> Self {
+        Self {
+            place: url.to_string(),
+            body: answer.into_body(),
+            connection,
+            began: Instant::now(),
+        }
+    }
+
     /// The next bytes, or `None` at the end.
     pub(super) async fn next(&mut self, settings: &Settings) -> Result<Option<Bytes>, SourceError> {
         loop {

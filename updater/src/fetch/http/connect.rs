@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hickory_resolver::TokioResolver;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, Response, Uri, header};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -36,7 +37,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// A connection to one server, or through the proxy to it.
 pub(super) struct Connection {
     origin: String,
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     task: JoinHandle<()>,
 }
 
@@ -115,33 +116,61 @@ impl Connector {
         self.send(url, from, connection).await
     }
 
+    /// Sends a body; a redirect is an answer like any other.
+    pub(super) async fn post(
+        &mut self,
+        url: &Uri,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<(Response<Incoming>, Connection), SourceError> {
+        let connection = self.connect(url, origin(url)).await?;
+        let mut request = self.request(Method::POST, url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.exchange(url, request, body.into(), connection).await
+    }
+
     async fn send(
         &self,
         url: &Uri,
         from: u64,
+        connection: Connection,
+    ) -> Result<(Response<Incoming>, Connection), SourceError> {
+        let mut request = self.request(Method::GET, url);
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        self.exchange(url, request, Bytes::new(), connection).await
+    }
+
+    fn request(&self, method: Method, url: &Uri) -> Builder {
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        let absolute = self.proxy.is_some() && !is_https(url);
+        let target = if absolute {
+            url.to_string()
+        } else {
+            target.to_owned()
+        };
+        let host = url.authority().map_or("", |host| host.as_str());
+        let request = Request::builder().method(method).uri(target);
+        let request = request.header(header::HOST, host);
+        request.header(header::USER_AGENT, USER_AGENT)
+    }
+
+    async fn exchange(
+        &self,
+        url: &Uri,
+        request: Builder,
+        body: Bytes,
         mut connection: Connection,
     ) -> Result<(Response<Incoming>, Connection), SourceError> {
         let broken = |message| SourceError::Broken {
             place: url.to_string(),
             message,
         };
-        let target = url.path_and_query().map_or("/", |target| target.as_str());
-        let absolute = self.proxy.is_some() && !is_https(url);
-        let mut request = Request::get(if absolute {
-            url.to_string()
-        } else {
-            target.to_owned()
-        })
-        .header(
-            header::HOST,
-            url.authority().map_or("", |host| host.as_str()),
-        )
-        .header(header::USER_AGENT, USER_AGENT);
-        if from > 0 {
-            request = request.header(header::RANGE, format!("bytes={from}-"));
-        }
         let request = request
-            .body(Empty::new())
+            .body(Full::new(body))
             .map_err(|e| broken(e.to_string()))?;
         let sending = async {
             connection.sender.ready().await?;

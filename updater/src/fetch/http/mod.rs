@@ -81,6 +81,33 @@ impl HttpSource {
         })
     }
 
+    /// Sends a body, once; gives the answer's status and what it says, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// Nobody answers, or at too great a length.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+        limit: u64,
+    ) -> Result<(u16, Vec<u8>), SourceError> {
+        let url = parse(&format!("{}/{path}", self.base))?;
+        let (answer, connection) = self.connector.post(&url, headers, body).await?;
+        let status = answer.status().as_u16();
+        let mut answer = Answer::whole((answer, connection), &url);
+        let mut got = Vec::new();
+        while let Some(bytes) = answer.next(&self.settings).await? {
+            if (got.len() + bytes.len()) as u64 > limit {
+                let place = url.to_string();
+                return Err(SourceError::TooLong { place, limit });
+            }
+            got.extend_from_slice(&bytes);
+            answer.is_fast_enough(got.len() as u64, &self.settings)?;
+        }
+        Ok((status, got))
+    }
+
     /// One try, going on after what `got` has.
     async fn once(
         &mut self,
