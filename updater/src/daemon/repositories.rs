@@ -11,14 +11,11 @@ use crate::fetch::{
     look,
 };
 use crate::reader::Reader;
-use crate::trust::{
-    Clock, Host, Memory, TrustError, TrustedRoot, VerifiedChannel, VerifiedRelease,
-};
-use formats::channel::WHOLE;
+use crate::strategy::wariness;
+use crate::trust::{Clock, Host, Memory, TrustError, TrustedRoot, VerifiedRelease};
 use formats::manifest::Role;
 use formats::name::Name;
 use formats::version::Version;
-use sha2::Digest;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -113,21 +110,6 @@ fn event_loop() -> Result<tokio::runtime::Runtime, String> {
     built.map_err(|e| format!("start the event loop: {e}"))
 }
 
-/// Whether the rollout has come to this host: its place on the curve is another for each release.
-fn is_its_turn(
-    channel: &VerifiedChannel,
-    release: &VerifiedRelease,
-    machine: &[u8],
-    now: u64,
-) -> bool {
-    let hash = sha2::Sha256::new()
-        .chain_update(machine)
-        .chain_update(release.identity().0);
-    let hash: [u8; 32] = hash.finalize().into();
-    let place = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]) % WHOLE;
-    place < channel.rollout().share(now)
-}
-
 impl Releases for Repositories {
     fn look(&self, running: Version, denied: &Denied<'_>) -> Result<Option<Wanted>, String> {
         let root = self.root()?;
@@ -148,7 +130,8 @@ impl Releases for Repositories {
             Some(Ok(release)) => release,
         };
         let machine = std::fs::read(MACHINE_ID).unwrap_or_default();
-        if !is_its_turn(&look.channel, &release, &machine, clock().now) {
+        let place = wariness::place(&machine, &release.identity().0);
+        if !wariness::is_its_turn(look.channel.rollout(), place, clock().now) {
             tracing::info!(
                 "{}: the rollout has not come to this host yet",
                 release.version()

@@ -4,6 +4,7 @@
 
 pub mod inhibit;
 pub mod lock;
+pub mod wariness;
 pub mod windows;
 pub mod zone;
 
