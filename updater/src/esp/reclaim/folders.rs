@@ -93,14 +93,19 @@ fn read(
                     let start = start | (u32_at(entry, 18) >> 16 & 0xffff) << 16;
                     let (name, mut slots) = long.name(entry);
                     slots.push(at);
+                    let is_folder = attributes & FOLDER != 0;
+                    let chain = match is_folder {
+                        true => table.chain(start).end,
+                        false => table.chain_of(start, u32_at(entry, 28)),
+                    };
                     found.push(Found {
                         folder: path.to_owned(),
                         name,
                         at,
                         slots,
                         start,
-                        chain: table.chain(start).end,
-                        is_folder: attributes & FOLDER != 0,
+                        chain,
+                        is_folder,
                     });
                 }
             }

@@ -117,13 +117,22 @@ fn plan(file: &File, product: &Name) -> Result<Plan, ReclaimError> {
     Ok(plan)
 }
 
-/// Names to be taken away, by where their entry lies: stagings whose chain is torn, and of two names of
-/// one release with one beginning the one that is worth less.
+/// Names to be taken away, by where their entry lies: stagings whose chain is torn, releases of which a
+/// removal was cut, and of two names of one release with one beginning the one that is worth less.
 fn doomed(found: &[Found], product: &Name) -> Vec<u64> {
     let mut doomed = Vec::new();
     let mut seen: BTreeMap<u32, (UkiName, u64)> = BTreeMap::new();
-    for entry in found.iter().filter(|entry| entry.folder == "EFI/LINUX") {
+    let ours = found.iter().filter(|entry| entry.folder == "EFI/LINUX");
+    let is_good = |entry: &&Found| {
+        let blessed =
+            matches!(Kind::of(&entry.name, product), Kind::Uki(uki) if uki.counter.is_none());
+        blessed && entry.start != 0 && entry.chain != Chain::Torn
+    };
+    let has_good = ours.clone().any(|entry| is_good(&entry));
+    for entry in ours {
         match Kind::of(&entry.name, product) {
+            // Nothing loads it, and its clusters would be given to another file.
+            Kind::Uki(_) if entry.chain == Chain::Torn && has_good => doomed.push(entry.at),
             Kind::Partial if entry.chain != Chain::Whole => doomed.push(entry.at),
             Kind::Uki(uki) if entry.start != 0 => {
                 let Some((other, at)) = seen.get(&entry.start).cloned() else {

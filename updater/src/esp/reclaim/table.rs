@@ -4,6 +4,7 @@
 //! It knows no names. The first copy is the one that counts, as the kernel has it.
 
 use super::{ReclaimError, Write};
+use std::cmp::Ordering;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -33,7 +34,9 @@ pub(super) struct Layout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chain {
     Whole,
-    /// In a free, bad or impossible cluster, or in itself.
+    /// The same, behind what the file's length needs.
+    Longer,
+    /// Too early, or in a free, bad or impossible cluster, or in itself.
     Torn,
 }
 
@@ -140,6 +143,17 @@ impl Table {
             }
         };
         Clusters { clusters, end }
+    }
+
+    /// How the chain of a file of so many bytes ends.
+    pub(super) fn chain_of(&self, start: u32, length: u32) -> Chain {
+        let chain = self.chain(start);
+        let needed = u64::from(length).div_ceil(self.layout.cluster.max(1));
+        match (chain.clusters.len() as u64).cmp(&needed) {
+            Ordering::Less => Chain::Torn,
+            Ordering::Greater if chain.end == Chain::Whole => Chain::Longer,
+            _ => chain.end,
+        }
     }
 
     /// Frees every cluster that is taken and not kept; gives how many.
