@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 21] = [
+const NEEDED: [Package; 22] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -42,6 +42,7 @@ const NEEDED: [Package; 21] = [
     ),
     package("iproute2", "network namespaces of the tests"),
     package("nftables", "to look at the rules that the tests make"),
+    package("openssh-client", "the client of the tests of SSH"),
     package("dnsmasq-base", "the DHCP server of the network's tests"),
     package("ca-certificates", "the roots that the image trusts"),
     package(
