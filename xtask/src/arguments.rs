@@ -12,7 +12,8 @@ Usage: cargo xtask COMMAND
                    show its page and stay at the console; --check ends once the page was served
   test [AREA…]     all tests, or those of the areas: host, boot, engine, updates
   image            build the images of both profiles into target/image/
-  soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, writers, exits, lease
+  soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, writers, exits, lease,
+                   fleet-kills, fleet-hang
   bench NAME [--quick]
                    Skeg and its peer side by side: boot; resumable, half an hour the first time
   sim [--seeds N] [--from SEED] …
@@ -23,7 +24,7 @@ Usage: cargo xtask COMMAND
 pub const AREAS: [&str; 4] = ["host", "boot", "engine", "updates"];
 
 /// What `bench` measures.
-pub const BENCHES: [&str; 1] = ["boot"];
+pub const BENCHES: [&str; 2] = ["boot", "fleet"];
 
 /// A command with its arguments.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use std::process::Command;
 
 /// One benchmark.
 pub fn run(name: &str, quick: bool) -> Outcome<()> {
+    if name == "fleet" {
+        return fleet(quick);
+    }
     packages::install_for_benchmarks()?;
     run::prepare(&["vm"])?;
     build::probe()?;
@@ -28,5 +31,29 @@ pub fn run(name: &str, quick: bool) -> Outcome<()> {
         ));
     }
     println!("\nNext: docs/BENCH.md says how this was measured; cargo xtask run");
+    Ok(())
+}
+
+/// The fleet's, on a real etcd: a test of its edges, built as it is released.
+fn fleet(quick: bool) -> Outcome<()> {
+    packages::install()?;
+    let mut bench = build::cargo(&[
+        "test",
+        "--release",
+        "--quiet",
+        "-p",
+        "fleet",
+        "--test",
+        "edges",
+    ]);
+    bench.args(["--", "--ignored", "--exact", "bench::bench", "--nocapture"]);
+    if quick {
+        bench.env("QUICK", "1");
+    }
+    let status = bench.status().map_err(|e| format!("start cargo: {e}"))?;
+    if !status.success() {
+        return Err("bench fleet stopped; the reason stands above".to_owned());
+    }
+    println!("\nNext: docs/BENCH.md says how this was measured");
     Ok(())
 }

@@ -24,15 +24,18 @@ struct Soak {
     machines: bool,
     /// Whether it is too long for `cargo xtask test`.
     long: bool,
+    /// Whether it is the fleet's, on a real etcd.
+    fleet: bool,
 }
 
-const SOAKS: [Soak; 6] = [
+const SOAKS: [Soak; 8] = [
     Soak {
         name: "reboots",
         rounds: 20,
         test: "survive_a_reboot",
         machines: true,
         long: false,
+        fleet: false,
     },
     Soak {
         name: "kills",
@@ -40,6 +43,7 @@ const SOAKS: [Soak; 6] = [
         test: "engine_stops_no_container",
         machines: true,
         long: false,
+        fleet: false,
     },
     Soak {
         name: "power",
@@ -47,6 +51,7 @@ const SOAKS: [Soak; 6] = [
         test: "the_power_button",
         machines: true,
         long: false,
+        fleet: false,
     },
     Soak {
         name: "writers",
@@ -54,6 +59,7 @@ const SOAKS: [Soak; 6] = [
         test: "twenty_writers",
         machines: true,
         long: true,
+        fleet: false,
     },
     Soak {
         name: "exits",
@@ -61,6 +67,7 @@ const SOAKS: [Soak; 6] = [
         test: "of_two_thousand_ends",
         machines: true,
         long: true,
+        fleet: false,
     },
     Soak {
         name: "lease",
@@ -68,6 +75,23 @@ const SOAKS: [Soak; 6] = [
         test: "lease_is_renewed",
         machines: false,
         long: true,
+        fleet: false,
+    },
+    Soak {
+        name: "fleet-kills",
+        rounds: 1,
+        test: "three_hundred_kills",
+        machines: false,
+        long: true,
+        fleet: true,
+    },
+    Soak {
+        name: "fleet-hang",
+        rounds: 1,
+        test: "stopped_for_a_minute",
+        machines: false,
+        long: true,
+        fleet: true,
     },
 ];
 
@@ -139,12 +163,16 @@ fn command(soak: &Soak) -> Command {
     let package: &[&str] = match (soak.machines, soak.long) {
         (true, false) => &["-p", "qemu-tests", "--features", "qemu"],
         (true, true) => &["-p", "qemu-tests", "--features", "soak"],
+        (false, _) if soak.fleet => &["-p", "fleet", "--test", "edges"],
         (false, _) => &["-p", "runtime", "--features", "soak", "--tests"],
     };
     let mut command = build::cargo(&["test", "--quiet"]);
     command.args(package).arg(soak.test);
     // What was measured is shown.
     command.args(["--", "--nocapture"]);
+    if soak.fleet {
+        command.arg("--ignored");
+    }
     command
 }
 

@@ -24,6 +24,16 @@ impl Failure {
         }
     }
 
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What is wrong, in words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What was sent is wrong.
     pub fn bad(message: impl Into<String>) -> Self {
         Self::new(400, message)
@@ -48,7 +58,6 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code, "message": self.message}});
-        let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (code, Json(body)).into_response()
+        (self.status(), Json(body)).into_response()
     }
 }

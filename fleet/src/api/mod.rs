@@ -8,6 +8,7 @@ mod listen;
 mod machines;
 mod options;
 pub(crate) mod pem;
+mod reboots;
 mod units;
 mod v1;
 mod v2;
@@ -80,6 +81,16 @@ impl Service {
     }
 }
 
+/// The fleet_lock protocol, alone: its clients know no tokens.
+fn lock_router(service: Service) -> Router {
+    Router::new()
+        .route("/v1/pre-reboot", post(reboots::pre_reboot))
+        .route("/v1/steady-state", post(reboots::steady_state))
+        .fallback(|| async { Failure::new(404, "there is nothing at this path") })
+        .layer(axum::extract::DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(Arc::new(service))
+}
+
 fn router(service: Service) -> Router {
     Router::new()
         .route("/fleet/v1/discovery", get(v1::discovery))
@@ -99,6 +110,12 @@ fn router(service: Service) -> Router {
         .route("/fleet/v2/machines/{id}/duty", put(v2::duty))
         .route("/fleet/v2/brake/lift", post(v2::lift))
         .route("/fleet/v2/health", get(v2::health))
+        .route("/fleet/v2/reboots", get(reboots::list))
+        .route("/fleet/v2/reboots/{group}", put(reboots::slots))
+        .route(
+            "/fleet/v2/reboots/{group}/{id}",
+            axum::routing::delete(reboots::release),
+        )
         .fallback(|| async { Failure::new(404, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             Failure::new(405, "this path does not take this method")
@@ -112,6 +129,10 @@ fn router(service: Service) -> Router {
 /// # Errors
 /// In words, what cannot be listened on or read.
 pub async fn serve(config: &ApiConfig, service: Service) -> Result<(), String> {
+    if let Some(address) = &config.reboots {
+        let listener = listen::tcp(address).await?;
+        start(config, listener, lock_router(service.clone()))?;
+    }
     let app = router(service);
     if !config.socket.as_os_str().is_empty() {
         let listener = listen::socket(&config.socket)?;
@@ -132,6 +153,11 @@ pub async fn serve(config: &ApiConfig, service: Service) -> Result<(), String> {
     let access = Access::load(tokens)?;
     let app = app.layer(axum::middleware::from_fn_with_state(access, access::check));
     let listener = listen::tcp(address).await?;
+    start(config, listener, app)
+}
+
+/// Serves on TCP, with TLS if there is a certificate.
+fn start(config: &ApiConfig, listener: tokio::net::TcpListener, app: Router) -> Result<(), String> {
     match listen::acceptor(config)? {
         Some(acceptor) => {
             let listener = listen::Tls::over(listener, acceptor);

@@ -59,12 +59,8 @@ pub(super) async fn put(service: &Service, name: UnitName, wish: Wish) -> Result
     let fresh = before.is_none();
     let default = before.as_ref().map_or(Desired::Inactive, |b| b.desired);
     let desired = wish.desired.unwrap_or(default);
-    if name.is_template() && desired != Desired::Inactive {
-        return Err(Failure::bad(format!(
-            "{name} is a template: start an instance of it, like {}@1.{}",
-            name.prefix(),
-            name.suffix()
-        )));
+    if name.is_template() {
+        template(service, &name, &text, desired)?;
     }
     let record = UnitRecord { desired, text };
     if before.as_ref() == Some(&record) {
@@ -83,6 +79,48 @@ pub(super) async fn put(service: &Service, name: UnitName, wish: Wish) -> Result
     Err(Failure::raced())
 }
 
+/// A template runs by its `Count=` only, and only if its instances' options can be read.
+fn template(
+    service: &Service,
+    name: &UnitName,
+    text: &str,
+    desired: Desired,
+) -> Result<(), Failure> {
+    let count = Options::parse(name, text).ok().and_then(|o| o.count);
+    let first = name.numbered(1).filter(|_| count.is_some());
+    if let Some(first) = &first {
+        check(first, text)?;
+    } else if desired != Desired::Inactive {
+        return Err(Failure::bad(format!(
+            "{name} is a template: start an instance of it, like {}@1.{}, or give it a Count=",
+            name.prefix(),
+            name.suffix()
+        )));
+    }
+    let others = service.shared.look(|engine| taken(engine, name));
+    enough_room(others + count.unwrap_or(0) as usize)
+}
+
+/// Units that were submitted or are asked for by a `Count=`, but for those of `template`.
+fn taken(engine: &Engine, template: &UnitName) -> usize {
+    let mirror = engine.mirror();
+    let submitted = mirror.units.len() - mirror.counted.len();
+    let templates = mirror
+        .units
+        .iter()
+        .filter(|(name, _)| name.is_template() && *name != template);
+    let counts = templates.filter_map(|(_, at)| at.value.1.options.count);
+    submitted + counts.map(|count| count as usize).sum::<usize>()
+}
+
+fn enough_room(units: usize) -> Result<(), Failure> {
+    if units < MOST_UNITS {
+        return Ok(());
+    }
+    let text = format!("expected at most {MOST_UNITS} units: destroy some first");
+    Err(Failure::new(403, text))
+}
+
 type Found = (i64, Option<UnitRecord>);
 
 fn found(engine: &Engine, name: &UnitName) -> Result<Found, Failure> {
@@ -93,15 +131,14 @@ fn found(engine: &Engine, name: &UnitName) -> Result<Found, Failure> {
         ));
     }
     let mirror = engine.mirror();
+    if let Some(template) = mirror.counted.get(name) {
+        let text = format!("{name} is one of the Count= of {template}: change that one");
+        return Err(Failure::new(409, text));
+    }
     if let Some(unit) = mirror.units.get(name) {
         return Ok((unit.modified, Some(unit.value.0.clone())));
     }
-    if mirror.units.len() >= MOST_UNITS {
-        return Err(Failure::new(
-            403,
-            format!("expected at most {MOST_UNITS} units: destroy some first"),
-        ));
-    }
+    enough_room(taken(engine, name))?;
     Ok((0, None))
 }
 

@@ -29,19 +29,22 @@ pub(super) async fn openapi() -> impl IntoResponse {
 fn entity(mirror: &Mirror, name: &UnitName, with_text: bool) -> Option<Value> {
     let unit = mirror.units.get(name)?;
     let (state, machine) = current(mirror, name);
-    let on = |id: &formats::fleet::MachineId| {
+    let on = |(name, id): (&UnitName, &formats::fleet::MachineId)| {
         let status = mirror.status.get(&(name.clone(), id.clone()));
         json!({
+            "unit": name.as_str(),
             "machine": id.as_str(),
             "active": status.map_or("", |s| s.active.as_str()),
             "sub": status.map_or("", |s| s.sub.as_str()),
         })
     };
-    let places = mirror
-        .placed
-        .get(name)
-        .into_iter()
-        .flat_map(|places| places.keys());
+    let counted = mirror.counted.iter();
+    let counted = counted.filter(|(_, of)| name.is_template() && *of == name);
+    let all = std::iter::once(name).chain(counted.map(|(instance, _)| instance));
+    let places = all.flat_map(|name| {
+        let places = mirror.placed.get(name).into_iter();
+        places.flat_map(move |places| places.keys().map(move |id| (name, id)))
+    });
     let mut entity = json!({
         "name": name.as_str(),
         "desiredState": word(unit.value.0.desired),
@@ -49,6 +52,8 @@ fn entity(mirror: &Mirror, name: &UnitName, with_text: bool) -> Option<Value> {
         "machine": machine.filter(|_| !unit.value.1.options.global),
         "global": unit.value.1.options.global,
         "revision": unit.modified,
+        "count": unit.value.1.options.count.filter(|_| name.is_template()),
+        "of": mirror.counted.get(name).map(UnitName::as_str),
         "on": places.map(on).collect::<Vec<_>>(),
     });
     if with_text {

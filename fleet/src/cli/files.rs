@@ -61,3 +61,8 @@ pub(super) fn verify(path: &Path) -> Result<(), String> {
         problems.iter().map(line).collect::<Vec<_>>().join("\n")
     })
 }
+
+/// Whether a template makes its own instances.
+pub(super) fn is_counted(name: &UnitName, text: &str) -> bool {
+    Options::parse(name, text).is_ok_and(|options| options.count.is_some())
+}

@@ -133,8 +133,35 @@ enum Verb {
     },
     /// Many machines were lost, and they are: their units may move
     LiftBrake,
+    /// Who may reboot now, by group, and since when
+    Reboots,
+    /// How many machines of a group may reboot at once; 0 holds all of them
+    RebootSlots {
+        /// The group
+        group: String,
+        /// So many
+        slots: u32,
+    },
+    /// Give back the slot of a machine that never will
+    RebootRelease {
+        /// The group
+        group: String,
+        /// The machine, as `reboots` has it
+        id: String,
+    },
     /// How engine and etcd are
     Health,
+    /// Make etcd's users and roles for engines and machines, and turn its authentication on
+    Init {
+        /// Which etcd: the section `[etcd]` of this file
+        #[arg(long, default_value = "/etc/skeg/fleet.toml", value_name = "FILE")]
+        config: PathBuf,
+        /// Folder that gets a file with a password for each user
+        #[arg(long, value_name = "FOLDER")]
+        passwords: PathBuf,
+        /// Machines' ids, all digits; more can be added later
+        machines: Vec<String>,
+    },
     /// Decide for the cluster
     Engine(Daemon),
     /// Run units on this machine

@@ -6,6 +6,7 @@ use super::client::Client;
 use super::tables::{cell, pairs, print, short};
 use super::{Arguments, Daemon, Output, Units, Verb, files};
 use crate::daemon;
+use crate::etcd::init::init;
 use formats::fleet::UnitName;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -20,6 +21,16 @@ pub(super) fn run(arguments: Arguments) -> Done {
         }
         Verb::Agent(Daemon { config }) => {
             daemon::run(daemon::agent::run(daemon::Config::load(config)?))
+        }
+        Verb::Init {
+            config,
+            passwords,
+            machines,
+        } => {
+            let machines: Result<Vec<_>, _> = machines.iter().map(|id| id.parse()).collect();
+            let machines = machines.map_err(|e| format!("{e}"))?;
+            let config = daemon::Config::load(config)?;
+            daemon::run(init(&config.etcd, passwords, &machines))
         }
         Verb::Verify { files } => {
             let wrong: Vec<String> = files
@@ -97,6 +108,19 @@ async fn ask(arguments: &Arguments) -> Done {
             .ask(Method::POST, "/fleet/v2/brake/lift", None)
             .await
             .map(drop),
+        Verb::Reboots => api.reboots().await,
+        Verb::RebootSlots { group, slots } => {
+            let path = format!("/fleet/v2/reboots/{}", simple(group)?);
+            let body = json!({ "slots": slots });
+            api.client
+                .ask(Method::PUT, &path, Some(body))
+                .await
+                .map(drop)
+        }
+        Verb::RebootRelease { group, id } => {
+            let path = format!("/fleet/v2/reboots/{}/{}", simple(group)?, simple(id)?);
+            api.client.ask(Method::DELETE, &path, None).await.map(drop)
+        }
         Verb::Health => {
             let health = api.client.get("/fleet/v2/health").await?;
             println!("{health:#}");
@@ -110,6 +134,14 @@ async fn ask(arguments: &Arguments) -> Done {
 fn path(unit: &str) -> Result<String, String> {
     let name: UnitName = unit.parse().map_err(|e| format!("{e}"))?;
     Ok(format!("/fleet/v2/units/{name}").replace('\\', "%5C"))
+}
+
+/// A word as part of a path: it has nothing that would have to be escaped.
+fn simple(word: &str) -> Result<&str, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    (word.bytes().all(allowed) && !word.is_empty())
+        .then_some(word)
+        .ok_or_else(|| format!("expected letters, digits and -._, found {word:?}"))
 }
 
 fn plain(machine: &str) -> Result<&str, String> {
@@ -242,7 +274,8 @@ impl Api {
         self.show(&all, || {
             let mut rows = Vec::new();
             for unit in all["units"].as_array().into_iter().flatten() {
-                for on in unit["on"].as_array().into_iter().flatten() {
+                let on = unit["on"].as_array().into_iter().flatten();
+                for on in on.filter(|on| on["unit"] == unit["name"]) {
                     rows.push(vec![
                         cell(&unit["name"]),
                         short(&on["machine"]),
@@ -260,9 +293,12 @@ impl Api {
         let all = self.client.get("/fleet/v2/units").await?;
         self.show(&all, || {
             let units = all["units"].as_array().into_iter().flatten();
+            let units = units.filter(|unit| unit["of"].is_null());
             let row = |unit: &Value| {
                 let target = if unit["global"] == true {
                     "global".to_owned()
+                } else if let Some(count) = unit["count"].as_u64() {
+                    format!("{count} instances")
                 } else {
                     short(&unit["machine"])
                 };
@@ -311,6 +347,36 @@ impl Api {
         Ok(())
     }
 
+    async fn reboots(&self) -> Done {
+        let all = self.client.get("/fleet/v2/reboots").await?;
+        self.show(&all, || {
+            let mut rows = Vec::new();
+            for group in all["groups"].as_array().into_iter().flatten() {
+                let holders = group["holders"].as_array().map_or(&[][..], Vec::as_slice);
+                let slots = format!("{} of {}", holders.len(), cell(&group["slots"]));
+                if holders.is_empty() {
+                    rows.push(vec![
+                        cell(&group["group"]),
+                        slots.clone(),
+                        "-".into(),
+                        "-".into(),
+                    ]);
+                }
+                rows.extend(holders.iter().map(|holder| {
+                    let since = format!("{} s", cell(&holder["seconds"]));
+                    vec![
+                        cell(&group["group"]),
+                        slots.clone(),
+                        cell(&holder["id"]),
+                        since,
+                    ]
+                }));
+            }
+            print(&["GROUP", "SLOTS", "MACHINE", "FOR"], &rows, self.legend);
+        });
+        Ok(())
+    }
+
     async fn status(&self, units: &[String]) -> Done {
         for unit in units {
             let found = self
@@ -337,11 +403,12 @@ impl Api {
         Ok(())
     }
 
-    /// Templates are told, all else is started.
+    /// Templates without `Count=` are told, all else is started.
     async fn apply(&self, from: &std::path::Path) -> Done {
         for file in files::below(from)? {
             let (name, text) = files::named(&file.display().to_string())?;
-            let desired = if name.is_template() {
+            let counted = text.as_deref().is_some_and(|t| files::is_counted(&name, t));
+            let desired = if name.is_template() && !counted {
                 "inactive"
             } else {
                 "launched"
@@ -364,9 +431,12 @@ impl Api {
 /// Whether the cluster has done what was asked.
 fn reached(unit: &Value, desired: &str) -> bool {
     let on = unit["on"].as_array().map_or(&[][..], Vec::as_slice);
+    let wanted = unit["count"].as_u64().unwrap_or(1);
+    let enough = u64::try_from(on.len()).is_ok_and(|on| on >= wanted);
     match desired {
         "inactive" => on.is_empty(),
-        "launched" => !on.is_empty() && on.iter().all(|on| on["active"] == "active"),
+        "launched" => enough && on.iter().all(|on| on["active"] == "active"),
+        _ if !unit["count"].is_null() => enough && on.iter().all(|on| on["active"] == "inactive"),
         _ => unit["currentState"] == desired && on.iter().all(|on| on["active"] == "inactive"),
     }
 }

@@ -74,6 +74,9 @@ pub struct ApiConfig {
     pub socket: PathBuf,
     /// Address and port for others, who need a token.
     pub listen: Option<String>,
+    /// Address and port for the fleet_lock protocol alone, whose clients have no tokens: whoever reaches
+    /// it can take and give back slots to reboot, and nothing else.
+    pub reboots: Option<String>,
     /// File of tokens: lines of `ROLE SHA256 NAME`.
     pub tokens: Option<PathBuf>,
     /// Certificate for `listen`, PEM.
@@ -89,6 +92,7 @@ impl Default for ApiConfig {
         Self {
             socket: "/run/skeg/fleet.sock".into(),
             listen: None,
+            reboots: None,
             tokens: None,
             cert: None,
             key: None,

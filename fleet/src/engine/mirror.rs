@@ -5,8 +5,8 @@
 use crate::store::{Change, Item, Revision};
 use crate::unit::{Options, Unit};
 use formats::fleet::{
-    DutyRecord, Key, MachineId, MachineRecord, PlacedRecord, StatusRecord, UnitName, UnitRecord,
-    decode,
+    Desired, DutyRecord, Key, MachineId, MachineRecord, PlacedRecord, RebootGroup, RebootRecord,
+    StatusRecord, UnitName, UnitRecord, decode,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,12 +28,16 @@ pub struct Mirror {
     pub alive: BTreeSet<MachineId>,
     /// `drain/`.
     pub duties: BTreeMap<MachineId, DutyRecord>,
-    /// `units/`, with their options.
+    /// `units/`, with their options, and the instances that `Count=` of a template asks for.
     pub units: BTreeMap<UnitName, At<(UnitRecord, Unit)>>,
+    /// Instances that nobody submitted, each with the template whose `Count=` asks for it.
+    pub counted: BTreeMap<UnitName, UnitName>,
     /// `placed/`, by unit: more than one while it moves.
     pub placed: BTreeMap<UnitName, BTreeMap<MachineId, At<PlacedRecord>>>,
     /// `status/`.
     pub status: BTreeMap<(UnitName, MachineId), StatusRecord>,
+    /// `reboot/`.
+    pub reboots: BTreeMap<RebootGroup, At<RebootRecord>>,
     /// When the leader's key was created, and by whom, if there is one.
     pub leader: Option<(Revision, String)>,
     /// Whether the brake's key is there.
@@ -81,7 +85,9 @@ impl Mirror {
             Key::Duty(id) => drop(self.duties.insert(id, decode(bytes)?)),
             Key::Unit(name) => {
                 let value = unit(&name, decode(bytes)?)?;
-                self.units.insert(name, At { value, modified });
+                self.counted.remove(&name);
+                self.units.insert(name.clone(), At { value, modified });
+                self.count(&name);
             }
             Key::Placed(id, name) => {
                 let value = decode(bytes)?;
@@ -91,6 +97,10 @@ impl Mirror {
             Key::Status(id, name) => drop(self.status.insert((name, id), decode(bytes)?)),
             Key::Leader => self.leader = Some((item.created, decode(bytes).unwrap_or_default())),
             Key::Brake => self.brake = true,
+            Key::Reboot(group) => {
+                let value = decode(bytes)?;
+                self.reboots.insert(group, At { value, modified });
+            }
         }
         Ok(())
     }
@@ -101,12 +111,55 @@ impl Mirror {
             Ok(Key::Machine(id)) => drop(self.machines.remove(&id)),
             Ok(Key::Alive(id)) => drop(self.alive.remove(&id)),
             Ok(Key::Duty(id)) => drop(self.duties.remove(&id)),
-            Ok(Key::Unit(name)) => drop(self.units.remove(&name)),
+            // An instance that was submitted by itself is one of its template's again.
+            Ok(Key::Unit(name)) => {
+                self.units.remove(&name);
+                self.count(&name.template().unwrap_or(name));
+            }
             Ok(Key::Placed(id, name)) => self.unplace(&id, &name),
             Ok(Key::Status(id, name)) => drop(self.status.remove(&(name, id))),
             Ok(Key::Leader) => self.leader = None,
             Ok(Key::Brake) => self.brake = false,
+            Ok(Key::Reboot(group)) => drop(self.reboots.remove(&group)),
             Err(_) => {}
+        }
+    }
+
+    /// The key that a unit's text comes from.
+    #[must_use]
+    pub fn source(&self, name: &UnitName) -> Key {
+        Key::Unit(self.counted.get(name).unwrap_or(name).clone())
+    }
+
+    /// Makes a template's instances as many as its `Count=` says. Those that were submitted by
+    /// themselves are left as they are.
+    fn count(&mut self, template: &UnitName) {
+        if !template.is_template() {
+            return;
+        }
+        let stale = self.counted.iter().filter(|(_, of)| *of == template);
+        let stale: Vec<UnitName> = stale.map(|(name, _)| name.clone()).collect();
+        for name in stale {
+            self.counted.remove(&name);
+            self.units.remove(&name);
+            self.unreadable.remove(&Key::Unit(name).to_string());
+        }
+        let Some(At { value, modified }) = self.units.get(template).cloned() else {
+            return;
+        };
+        let idle = value.0.desired == Desired::Inactive;
+        let wanted = value.1.options.count.filter(|_| !idle).unwrap_or(0);
+        for name in (1..=wanted).filter_map(|number| template.numbered(number)) {
+            if self.units.contains_key(&name) {
+                continue;
+            }
+            match unit(&name, value.0.clone()) {
+                Ok(value) => {
+                    self.units.insert(name.clone(), At { value, modified });
+                    self.counted.insert(name, template.clone());
+                }
+                Err(why) => drop(self.unreadable.insert(Key::Unit(name).to_string(), why)),
+            }
         }
     }
 

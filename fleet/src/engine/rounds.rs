@@ -11,8 +11,9 @@ use crate::machine::{Duty, Machine, Presence};
 use crate::plan::{Patience, Placement, Step, World, plan};
 use crate::store::{BATCH, CONDITIONS, Compare, Revision, Txn, Write};
 use crate::unit::resources::Amount;
+use crate::unit::{Options, Unit};
 use formats::fleet::{DutyRecord, Key, MachineId, PlacedRecord, UnitName, encode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What the planner is asked.
@@ -35,13 +36,17 @@ pub fn world(mirror: &Mirror, brake: &Brake, patience: Patience, now: Duration) 
         if is_global(mirror, name) {
             continue;
         }
-        let frozen = mirror
-            .unreadable
-            .contains_key(&Key::Unit(name.clone()).to_string());
+        let frozen = frozen(mirror, name).then(|| as_placed(name, places));
+        if let Some(unit) = frozen.flatten() {
+            if unit.options.global {
+                continue;
+            }
+            world.units.entry(name.clone()).or_insert(unit);
+        }
         let here = places
             .iter()
             .filter(|(_, at)| matches!(at.value, PlacedRecord::Here { .. }));
-        if let Some((id, at)) = here.min_by_key(|(_, at)| at.modified).filter(|_| !frozen) {
+        if let Some((id, at)) = here.min_by_key(|(_, at)| at.modified) {
             let placement = Placement {
                 machine: id.clone(),
                 revision: at.modified,
@@ -59,6 +64,30 @@ pub fn world(mirror: &Mirror, brake: &Brake, patience: Patience, now: Duration) 
         running.insert(id.clone());
     }
     world
+}
+
+/// Whether a unit's key has a value that cannot be read: nothing about it is changed.
+fn frozen(mirror: &Mirror, name: &UnitName) -> bool {
+    if mirror.unreadable.is_empty() {
+        return false;
+    }
+    let key = Key::Unit(name.clone()).to_string();
+    mirror.unreadable.contains_key(&key)
+}
+
+/// A unit as it was when it was placed, so that others still find it where it is.
+fn as_placed(name: &UnitName, places: &BTreeMap<MachineId, At<PlacedRecord>>) -> Option<Unit> {
+    let mut here = places.values().filter_map(|at| match &at.value {
+        PlacedRecord::Here { desired, text } => Some((*desired, text)),
+        PlacedRecord::Leaving => None,
+    });
+    let (desired, text) = here.next()?;
+    let (name, options) = (name.clone(), Options::parse(name, text).ok()?);
+    Some(Unit {
+        name,
+        desired,
+        options,
+    })
 }
 
 fn is_global(mirror: &Mirror, name: &UnitName) -> bool {
@@ -97,6 +126,10 @@ pub fn round(mirror: &Mirror, world: &World, leader: Revision) -> Vec<Txn> {
     let mut changes: Vec<Change> = cleared(mirror, world);
     changes.extend(globals::changes(mirror, world));
     for step in plan(world).steps {
+        let (Step::Remove { unit, .. } | Step::Place { unit, .. }) = &step;
+        if frozen(mirror, unit) {
+            continue;
+        }
         changes.extend(match step {
             Step::Remove { unit, machine, .. } => removal(mirror, world, &unit, &machine),
             Step::Place { unit, machine } => arrival(mirror, world, &unit, &machine),
@@ -183,7 +216,7 @@ fn renewed(mirror: &Mirror) -> Vec<Change> {
             let key = Key::Placed(id.clone(), name.clone());
             let when = vec![
                 Compare::Modified(key.clone(), at.modified),
-                Compare::Modified(Key::Unit(name.clone()), unit.modified),
+                Compare::Modified(mirror.source(name), unit.modified),
             ];
             changes.push((when, put(key, &wanted)));
         }
@@ -224,7 +257,7 @@ fn arrival(mirror: &Mirror, world: &World, name: &UnitName, id: &MachineId) -> O
     let key = Key::Placed(id.clone(), name.clone());
     let mut when = vec![
         Compare::Created(key.clone(), 0),
-        Compare::Modified(Key::Unit(name.clone()), unit.modified),
+        Compare::Modified(mirror.source(name), unit.modified),
     ];
     let ran_on = world.running.get(name).into_iter().flatten();
     when.extend(still_lost(mirror, ran_on.filter(|machine| *machine != id)));

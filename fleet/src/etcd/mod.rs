@@ -5,6 +5,7 @@
 
 mod calls;
 mod config;
+pub mod init;
 mod keeper;
 mod link;
 mod seen;

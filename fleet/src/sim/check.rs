@@ -10,8 +10,9 @@ use crate::engine::mirror::Mirror;
 use crate::engine::rounds;
 use crate::plan::{Waiting, plan};
 use crate::store::{Compare, Request, Write};
+use crate::unit::Unit;
 use formats::fleet::{
-    Desired, Key, MachineId, PlacedRecord, StatusRecord, UnitName, decode, placed_on,
+    Desired, Key, MachineId, PlacedRecord, StatusRecord, UnitName, decode, encode, placed_on,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -149,6 +150,58 @@ fn departure(cluster: &Cluster, id: &MachineId, unit: &UnitName) -> Result<(), V
         return broken(cluster, rule);
     }
     Ok(())
+}
+
+/// A unit that an engine takes from a machine where it may stay, by what that engine knows. It asks
+/// nothing of the planner: the few sections that units have here are judged anew.
+pub fn moves(mirror: &Mirror, asks: &[(u64, Request)]) -> Option<String> {
+    let txns = asks.iter().filter_map(|(_, request)| match request {
+        Request::Txn(txn) => Some(txn),
+        _ => None,
+    });
+    let leaving = encode(&PlacedRecord::Leaving);
+    let leaves = txns
+        .flat_map(|txn| &txn.then)
+        .filter_map(|write| match write {
+            Write::Put {
+                key: Key::Placed(id, unit),
+                value,
+                ..
+            } if *value == leaving => Some((id, unit)),
+            _ => None,
+        });
+    let mut needless = leaves.filter(|(id, unit)| may_stay(mirror, id, unit));
+    let (id, unit) = needless.next()?;
+    Some(format!("{unit} is taken from {id}, where it may stay"))
+}
+
+fn may_stay(mirror: &Mirror, id: &MachineId, unit: &UnitName) -> bool {
+    let Some(at) = mirror.units.get(unit) else {
+        return false;
+    };
+    let (record, Unit { options, .. }) = &at.value;
+    let here = |other: &UnitName| mirror.placed.get(other).is_some_and(|p| p.contains_key(id));
+    let others = || {
+        mirror
+            .placed
+            .keys()
+            .filter(|other| *other != unit && here(other))
+    };
+    let stays = |peer: &UnitName| {
+        let at = mirror.placed.get(peer).and_then(|places| places.get(id));
+        at.is_some_and(|at| at.value != PlacedRecord::Leaving) && may_stay(mirror, id, peer)
+    };
+    let hates = |other: &UnitName| {
+        let theirs = mirror.units.get(other).map(|at| &at.value.1.options);
+        options.conflicts_with(other) || theirs.is_some_and(|o| o.conflicts_with(unit))
+    };
+    record.desired != Desired::Inactive
+        && mirror.machines.contains_key(id)
+        && mirror.alive.contains(id)
+        && !mirror.duties.contains_key(id)
+        && mirror.placed.get(unit).is_some_and(|p| p.len() == 1)
+        && options.beside.iter().all(stays)
+        && !others().any(hates)
 }
 
 /// What has to be once nothing is wrong any more: everything that can run does, and nothing else.

@@ -45,6 +45,8 @@ pub enum Sabotage {
     NoWatchdog,
     /// A machine's word that a unit stopped is not waited for.
     NoWait,
+    /// Units are moved from where they may stay, to be spread evenly.
+    Restless,
 }
 
 /// Who speaks with etcd.
@@ -84,6 +86,8 @@ pub struct Cluster {
     pub(super) born: u64,
     /// When each machine that is lost now was lost, by etcd.
     pub(super) gone: BTreeMap<MachineId, Duration>,
+    /// A unit that an engine takes from where it may stay.
+    moved: Option<Violation>,
     /// Print what concerns this unit, and machines that come and go.
     pub trace: Option<String>,
 }
@@ -122,6 +126,7 @@ impl Cluster {
             order: 0,
             born: 0,
             gone: BTreeMap::new(),
+            moved: None,
             trace: None,
         };
         for node in 0..setup.engines + setup.machines {
@@ -186,6 +191,9 @@ impl Cluster {
             }
             self.steps += 1;
             self.happens(happens)?;
+            if let Some(violation) = self.moved.take() {
+                return Err(violation);
+            }
             check::always(self)?;
         }
         Ok(())
@@ -286,9 +294,15 @@ impl Cluster {
             Node::Engine(engine) => {
                 let Some(input) = event.engine() else { return };
                 let asks = engine.step(input, now);
-                asks.into_iter()
+                let asks: Vec<_> = asks
+                    .into_iter()
                     .map(|engine::Ask(number, request)| (number, request))
-                    .collect()
+                    .collect();
+                let moves = check::moves(engine.mirror(), &asks);
+                if let Some(rule) = moves {
+                    self.moved.get_or_insert(Violation { at: now, rule });
+                }
+                asks
             }
             Node::Agent(agent) => {
                 let id = machine(&self.setup, node);

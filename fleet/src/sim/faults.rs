@@ -186,9 +186,20 @@ fn user(cluster: &mut Cluster) {
             let key = Key::Duty(machine(&cluster.setup, node)).to_string();
             cluster.etcd.poke(&key, Some(&encode(&DutyRecord::Drains)));
         }
+        18 => count(cluster),
         _ => calm(cluster),
     }
     cluster.tell();
+}
+
+/// A template asks for other instances than before, or is gone.
+fn count(cluster: &mut Cluster) {
+    let (number, version) = (cluster.chance.below(5), cluster.chance.below(3));
+    let text = format!("[Service]\nExecStart=/bin/serve {version}\n[X-Fleet]\nCount={number}\n");
+    let desired = Desired::Launched;
+    let record = encode(&UnitRecord { desired, text });
+    let value = (number > 0).then_some(&record[..]);
+    cluster.etcd.poke("units/c@.service", value);
 }
 
 /// Ends every drain and takes bad units away.

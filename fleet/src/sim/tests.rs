@@ -38,6 +38,7 @@ fn each_defence_that_is_taken_out_is_noticed_by_its_rule() {
         (Sabotage::NoBrake, "were lost at once"),
         (Sabotage::NoWatchdog, "is strict and runs on"),
         (Sabotage::NoWait, "which is there, runs it"),
+        (Sabotage::Restless, "where it may stay"),
     ];
     for (sabotage, rule) in table {
         let setup = Setup {

@@ -169,7 +169,8 @@ impl Options {
                 "{a}= and {b}= exclude each other: keep one of them"
             ));
         }
-        if self.count.is_some() && !name.is_template() {
+        // An instance's text is its template's, whose Count= it has nothing to do with.
+        if self.count.is_some() && name.instance().is_none() {
             return Some(format!(
                 "Count= wants a template, and {name} is none (name it {}@.{})",
                 name.prefix(),

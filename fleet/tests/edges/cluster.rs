@@ -20,6 +20,9 @@ pub struct Cluster {
     pub folder: tempfile::TempDir,
     pub etcd: Etcd,
     pub peers: Vec<Peer>,
+    /// Whether etcd has users, each with a password file in folder `passwords`.
+    users: bool,
+    ttl: u64,
     agents: Vec<Option<Child>>,
     engines: Vec<Option<Child>>,
     api: String,
@@ -29,17 +32,36 @@ pub struct Cluster {
 impl Cluster {
     /// So many members of etcd, engines and machines; all machines are known when it returns.
     pub fn start(members: usize, engines: usize, machines: usize) -> Self {
+        Self::begin(Etcd::start(members, &[]), engines, machines, false, TTL)
+    }
+
+    /// The same, where etcd has the users and roles that `init` makes.
+    pub fn guarded(members: usize, engines: usize, machines: usize) -> Self {
+        Self::begin(Etcd::start(members, &[]), engines, machines, true, TTL)
+    }
+
+    /// On one member of etcd that syncs its disk, for benchmarks.
+    pub fn durable(engines: usize, machines: usize, ttl: u64) -> Self {
+        Self::begin(Etcd::durable(), engines, machines, false, ttl)
+    }
+
+    fn begin(etcd: Etcd, engines: usize, machines: usize, users: bool, ttl: u64) -> Self {
         let runtime = hosts_runtime();
         let folder = tempfile::tempdir().expect("a folder");
         let mut cluster = Self {
-            etcd: Etcd::start(members, &[]),
+            etcd,
+            ttl,
             peers: Vec::new(),
+            users,
             agents: Vec::new(),
             engines: (0..engines).map(|_| None).collect(),
             folder,
             api: String::new(),
             runtime,
         };
+        if users {
+            cluster.init(machines);
+        }
         (0..engines).for_each(|number| cluster.start_engine(number));
         for number in 0..machines {
             cluster.add_machine();
@@ -47,6 +69,29 @@ impl Cluster {
         }
         cluster.until("all machines are there", |c| c.live() == machines);
         cluster
+    }
+
+    /// Makes etcd's users for so many machines.
+    pub fn init(&self, machines: usize) {
+        let text = format!("[etcd]\nendpoints = {:?}\n", self.etcd.endpoints());
+        std::fs::write(self.path("init.toml"), text).expect("a config");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skeg-fleet"));
+        command.args(["init", "--config", "init.toml", "--passwords", "passwords"]);
+        command
+            .args((0..machines).map(id))
+            .current_dir(self.folder.path());
+        let output = command.output().expect("run skeg-fleet");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Lines of `[etcd]` for a user.
+    fn user(&self, name: &str) -> String {
+        let password = self.path("passwords").join(name);
+        if self.users {
+            format!("user = {name:?}\npassword = {password:?}")
+        } else {
+            String::new()
+        }
     }
 
     /// A host without an agent yet.
@@ -66,12 +111,13 @@ impl Cluster {
     /// What the machine says of itself from its agent's next start on.
     pub fn set_metadata(&self, number: usize, metadata: &str) {
         let folder = self.path(&format!("host{number}"));
-        let peer = &self.peers[number];
+        let (peer, ttl) = (&self.peers[number], self.ttl);
         let text = format!(
-            "state = {:?}\nttl_seconds = {TTL}\n[etcd]\nendpoints = {:?}\n[agent]\nsystemd1 = {:?}\n\
+            "state = {:?}\nttl_seconds = {ttl}\n[etcd]\nendpoints = {:?}\n{}\n[agent]\nsystemd1 = {:?}\n\
              machine_id = {:?}\nunits = {:?}\nquadlets = {:?}\nown = {:?}\n[agent.metadata]\n{metadata}\n",
             folder.join("state"),
             self.etcd.endpoints(),
+            self.user(&format!("skeg-machine-{}", id(number))),
             peer.socket,
             folder.join("machine-id"),
             peer.units,
@@ -89,6 +135,7 @@ impl Cluster {
     pub fn start_engine(&mut self, number: usize) {
         let folder = self.path(&format!("engine{number}"));
         std::fs::create_dir_all(&folder).expect("a folder");
+        let ttl = self.ttl;
         let (tokens, port) = (folder.join("tokens"), folder.join("port"));
         let port = std::fs::read_to_string(&port).unwrap_or_else(|_| {
             let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -98,10 +145,11 @@ impl Cluster {
         });
         std::fs::write(&tokens, crate::security::tokens()).expect("tokens");
         let text = format!(
-            "state = {:?}\nttl_seconds = {TTL}\n[etcd]\nendpoints = {:?}\n[api]\nsocket = {:?}\n\
+            "state = {:?}\nttl_seconds = {ttl}\n[etcd]\nendpoints = {:?}\n{}\n[api]\nsocket = {:?}\n\
              listen = \"127.0.0.1:{port}\"\ntokens = {tokens:?}\n{}\n",
             folder.join("state"),
             self.etcd.endpoints(),
+            self.user("skeg-engine"),
             folder.join("api.sock"),
             self.api,
         );
@@ -120,6 +168,11 @@ impl Cluster {
 
     pub fn kill_agent(&mut self, number: usize) {
         kill(&mut self.agents[number]);
+    }
+
+    /// The process of an agent.
+    pub fn agent_id(&self, number: usize) -> u32 {
+        self.agents[number].as_ref().expect("it runs").id()
     }
 
     pub fn kill_engine(&mut self, number: usize) {

@@ -14,6 +14,7 @@ pub struct Etcd {
     folder: tempfile::TempDir,
     members: Vec<Member>,
     flags: Vec<String>,
+    durable: bool,
 }
 
 struct Member {
@@ -64,6 +65,15 @@ fn free_port() -> u16 {
 impl Etcd {
     /// So many members, all up and with a leader.
     pub fn start(members: usize, flags: &[&str]) -> Self {
+        Self::begin(members, flags, false)
+    }
+
+    /// One member that waits for its disk, as outside of tests.
+    pub fn durable() -> Self {
+        Self::begin(1, &[], true)
+    }
+
+    fn begin(members: usize, flags: &[&str], durable: bool) -> Self {
         let member = |_| Member {
             client: free_port(),
             peer: free_port(),
@@ -73,6 +83,7 @@ impl Etcd {
             folder: tempfile::tempdir().expect("a folder"),
             members: (0..members).map(member).collect(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            durable,
         };
         (0..members).for_each(|number| etcd.spawn(number));
         etcd.wait_well();
@@ -122,7 +133,8 @@ impl Etcd {
                 "--initial-advertise-peer-urls",
                 &peer,
             ])
-            .args(["--initial-cluster", &all.join(","), "--unsafe-no-fsync"])
+            .args(["--initial-cluster", &all.join(",")])
+            .args((!self.durable).then_some("--unsafe-no-fsync"))
             .args(&self.flags)
             .env("ETCD_UNSUPPORTED_ARCH", "")
             .stdout(Stdio::null())

@@ -397,6 +397,24 @@ fn what_may_not_be_is_a_clear_4xx_and_nothing_is_stored() {
 }
 
 #[test]
+fn one_client_cannot_fill_the_cluster_with_units() {
+    let c = Cluster::start(1, 1, 1);
+    let text = serde_json::json!({"text": "[Service]\nExecStart=/bin/x\n[X-Fleet]\nCount=10000\n"});
+    let put = |number: usize| {
+        let path = format!("/fleet/v2/units/a{number}@.service");
+        send(&c, "PUT", &path, Some("deploy"), &text.to_string())
+    };
+    (0..4).for_each(|number| assert_eq!(put(number).0, 201));
+    for _ in 0..2 {
+        let (status, error) = put(4);
+        assert_eq!(status, 403, "{error}");
+        assert!(error.contains("at most 50000 units"), "{error}");
+    }
+    let list = c.cli(&["list-unit-files", "--no-legend"]);
+    assert_eq!(list.lines().count(), 4, "{list}");
+}
+
+#[test]
 fn with_a_client_ca_nobody_gets_in_without_a_certificate() {
     let mut c = Cluster::start(1, 1, 1);
     certificates(&c.path(""));

@@ -2,7 +2,7 @@
 //!
 //! A [`Key`] writes and reads itself without loss; what is no key of ours is an error, never a guess.
 
-use super::{MachineId, UnitName};
+use super::{MachineId, RebootGroup, UnitName};
 use std::fmt;
 use std::str::FromStr;
 
@@ -25,6 +25,8 @@ pub enum Key {
     Leader,
     /// `engine/brake`: there while nothing is taken from lost machines; deleted by an operator.
     Brake,
+    /// `reboot/<group>`: which machines of a group may reboot now.
+    Reboot(RebootGroup),
 }
 
 /// A text that is no key of the fleet.
@@ -55,6 +57,7 @@ impl fmt::Display for Key {
             Self::Status(id, name) => write!(f, "status/{id}/{name}"),
             Self::Leader => f.write_str("engine/leader"),
             Self::Brake => f.write_str("engine/brake"),
+            Self::Reboot(group) => write!(f, "reboot/{group}"),
         }
     }
 }
@@ -76,6 +79,7 @@ impl FromStr for Key {
             ["status", m, u] => Ok(Self::Status(id(m)?, name(u)?)),
             ["engine", "leader"] => Ok(Self::Leader),
             ["engine", "brake"] => Ok(Self::Brake),
+            ["reboot", group] => Ok(Self::Reboot(group.parse().map_err(|_| bad())?)),
             _ => Err(bad()),
         }
     }
@@ -114,6 +118,10 @@ mod tests {
             ),
             (Key::Leader, "engine/leader"),
             (Key::Brake, "engine/brake"),
+            (
+                Key::Reboot("eu.workers-1".parse().unwrap()),
+                "reboot/eu.workers-1",
+            ),
         ];
         for (key, text) in table {
             assert_eq!(key.to_string(), text);
@@ -129,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_taken_as_a_key_is_written_the_same(text in "(units|placed|engine|alive)(/[a-z0-9@.]{1,32}){1,2}") {
+        fn what_was_taken_as_a_key_is_written_the_same(text in "(units|placed|engine|alive|reboot)(/[a-z0-9@.]{1,32}){1,2}") {
             if let Ok(key) = text.parse::<Key>() {
                 prop_assert_eq!(key.to_string(), text);
             }

@@ -5,11 +5,13 @@
 
 mod key;
 mod machine_id;
+mod reboot;
 mod record;
 mod unit_name;
 
 pub use key::{BadKey, Key, placed_on, status_of};
 pub use machine_id::{BadMachineId, MachineId};
+pub use reboot::{BadGroup, Full, MOST_SLOTS, RebootGroup, RebootRecord};
 pub use record::{
     Desired, DutyRecord, MAX_VALUE, MachineRecord, PlacedRecord, StatusRecord, UnitRecord, decode,
     encode,

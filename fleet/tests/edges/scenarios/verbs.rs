@@ -3,7 +3,7 @@
 use super::Scenario;
 use crate::cluster::Cluster;
 
-pub const ALL: [Scenario; 24] = [
+pub const ALL: [Scenario; 26] = [
     ("submit tells a unit and places nothing", submit),
     (
         "submit of a unit that is there keeps what it does",
@@ -29,6 +29,8 @@ pub const ALL: [Scenario; 24] = [
     ("an instance has its template's text", instance),
     ("instances are units of their own", instances),
     ("a template itself never starts", template),
+    ("Count= makes so many instances, more and fewer", counted),
+    ("one of a Count= is its template's to change", counted_one),
     ("apply starts a folder and takes what changed", apply),
     ("json is what scripts read", json),
 ];
@@ -230,6 +232,31 @@ fn instances(c: &mut Cluster) {
 fn template(c: &mut Cluster) {
     c.file("a@.service", "");
     assert!(c.refused(&["start", "a@.service"]).contains("template"));
+}
+
+fn counted(c: &mut Cluster) {
+    c.run("a@.service", "Count=3\nConflicts=a@*.service");
+    let names = |c: &Cluster| c.running().into_keys().collect::<Vec<_>>();
+    assert_eq!(names(c), ["a@1.service", "a@2.service", "a@3.service"]);
+    c.file("a@.service", "Count=1\nConflicts=a@*.service");
+    c.cli(&["start", "--replace", "a@.service"]);
+    c.until("two end", |c| names(c) == ["a@1.service"]);
+    c.cli(&["stop", "a@.service"]);
+    c.until("none runs", |c| c.running().is_empty());
+    let list = c.cli(&["list-unit-files", "--no-legend"]);
+    assert!(list.contains("1 instances"), "{list}");
+}
+
+fn counted_one(c: &mut Cluster) {
+    c.run("a@.service", "Count=2");
+    let refused = c.refused(&["destroy", "a@2.service"]);
+    assert!(refused.contains("Count= of a@.service"), "{refused}");
+    assert!(
+        c.refused(&["cat", "a@3.service"])
+            .contains("does not exist")
+    );
+    c.cli(&["destroy", "a@.service"]);
+    c.until("both end", |c| c.running().is_empty());
 }
 
 fn apply(c: &mut Cluster) {
