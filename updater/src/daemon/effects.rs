@@ -34,6 +34,10 @@ impl Daemon {
             if let Err(text) = self.one(effect.clone()) {
                 tracing::error!("{effect:?}: {text}");
                 self.problem = Some(text.clone());
+                if effect == Effect::Remember && self.machine.needs_memory() {
+                    left.clear();
+                    return self.event(Event::NotRemembered(text));
+                }
                 self.instead(&effect, &text);
             }
         }

@@ -6,19 +6,23 @@
 //! before whatever a cut must not repeat blindly.
 
 mod asked;
+mod history;
 mod resume;
 #[cfg(test)]
 mod tests;
 
 use formats::release::Reason;
-use formats::update::{Entry, MOST_HISTORY, MOST_WITH_LINES, Memory, Outcome, Phase};
+use formats::update::{Memory, Outcome, Phase};
 use formats::version::Version;
 use std::time::Duration;
 
+use history::told;
 pub use resume::{Seen, resume};
 
 /// Tries of a release that was inconclusive, before it is denied all the same.
 const MOST_TIMES: u32 = 3;
+/// Before a host that could not remember what is healthy tries again to go down.
+const AGAIN: Duration = Duration::from_secs(300);
 /// The first pause after an inconclusive trial; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -65,6 +69,8 @@ pub enum Event {
     LastWords(Vec<String>),
     /// Whether the strategy lets the host go down; if not, when to ask again.
     MayLeave(Result<(), Duration>),
+    /// The memory could not be made durable, e.g. on a full STATE; the effects behind it were dropped.
+    NotRemembered(String),
     /// A person asks.
     Ask(Ask),
 }
@@ -168,7 +174,30 @@ impl Machine {
                 Ok(Vec::new())
             }
             Event::MayLeave(answer) => Ok(self.may_leave(answer, now)),
+            Event::NotRemembered(text) => Ok(self.not_remembered(&text, now)),
             Event::Ask(ask) => self.ask(ask, now),
+        }
+    }
+
+    /// Whether a memory that is not durable keeps the host from going on: on trial it would be judged by
+    /// another set than was healthy. A host that goes back does so without.
+    #[must_use]
+    pub fn needs_memory(&self) -> bool {
+        matches!(
+            self.memory.phase,
+            Phase::Staging { .. } | Phase::Rebooting { .. }
+        )
+    }
+
+    fn not_remembered(&mut self, text: &str, now: Now) -> Vec<Effect> {
+        match self.memory.phase {
+            Phase::Staging { .. } => self.stage_failed(text, now),
+            Phase::Rebooting { version } => {
+                self.memory.phase = Phase::Staged { version };
+                self.leave_at = Some(now.boot + AGAIN);
+                Vec::new()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -393,38 +422,5 @@ impl Machine {
         let mut effects = vec![Effect::Remember];
         effects.extend(then);
         effects
-    }
-
-    fn note(&mut self, now: Now, version: Version, outcome: Outcome, detail: &str) {
-        let history = &mut self.memory.history;
-        history.push(Entry {
-            at_ns: now.epoch_ns,
-            version,
-            running: self.running,
-            outcome,
-            detail: detail.to_owned(),
-            lines: Vec::new(),
-        });
-        let old = history.len().saturating_sub(MOST_HISTORY);
-        history.drain(..old);
-    }
-
-    /// With what the failed boot said last; older entries give theirs up.
-    fn note_failed(&mut self, now: Now, version: Version, outcome: Outcome, detail: &str) {
-        self.note(now, version, outcome, detail);
-        if let Some(entry) = self.memory.history.last_mut() {
-            entry.lines = std::mem::take(&mut self.last_words);
-        }
-        let told = self.memory.history.iter_mut().rev();
-        for entry in told.filter(|e| !e.lines.is_empty()).skip(MOST_WITH_LINES) {
-            entry.lines.clear();
-        }
-    }
-}
-
-fn told(units: &[String]) -> String {
-    match units {
-        [] => "the host's own probe passed".into(),
-        units => format!("healthy: {}", units.join(", ")),
     }
 }

@@ -50,12 +50,16 @@ struct Host {
     machine: Option<Machine>,
     /// The strategy has kept it once.
     kept: bool,
+    /// STATE is full: what is remembered is not durable.
+    full: bool,
 }
 
 /// What comes of an effect.
 enum Then {
     On,
     Event(Event),
+    /// The effects behind it are dropped.
+    Instead(Event),
     Boot,
 }
 
@@ -73,6 +77,7 @@ impl Host {
             cuts,
             machine: None,
             kept: false,
+            full: false,
         }
     }
 
@@ -144,6 +149,11 @@ impl Host {
     fn act(&mut self, effect: &Effect) -> Then {
         let machine = self.machine.as_ref().unwrap();
         match effect {
+            Effect::Remember if self.full => {
+                if machine.needs_memory() {
+                    return Then::Instead(Event::NotRemembered("no space".into()));
+                }
+            }
             Effect::Remember => self.memory = machine.memory.clone(),
             Effect::Check => {
                 let new = version("1.1.0");
@@ -238,6 +248,7 @@ impl Host {
                     return false;
                 }
                 Then::Event(event) => effects.extend(self.step(event)),
+                Then::Instead(event) => effects = self.step(event).into(),
                 Then::On => {}
             }
             if self.cut() {
@@ -297,6 +308,64 @@ fn each_kind_of_release_ends_where_it_should_uncut() {
     }
 }
 
+#[test]
+fn a_host_that_cannot_remember_what_is_healthy_neither_stages_nor_goes_down() {
+    let mut host = Host::new(Nature::Good, Vec::new());
+    host.full = true;
+    let slots = host.slots();
+    let seen = Seen {
+        slots: &slots,
+        boot_id: "0",
+    };
+    let (machine, _) = resume(
+        Memory::new("0"),
+        host.running,
+        RULES,
+        Some(seen),
+        host.now(),
+    );
+    host.machine = Some(machine);
+    let mut effects =
+        std::collections::VecDeque::from(host.step(Event::Offered(Some(version("1.1.0")))));
+    while let Some(effect) = effects.pop_front() {
+        match host.act(&effect) {
+            Then::Event(event) => effects.extend(host.step(event)),
+            Then::Instead(event) => effects = host.step(event).into(),
+            Then::Boot => panic!("it went down"),
+            Then::On => {}
+        }
+    }
+    assert_eq!(host.files.len(), 1, "it staged");
+    let machine = host.machine.as_ref().unwrap();
+    assert!(matches!(machine.memory.phase, Phase::Waiting { .. }));
+    assert_eq!(machine.memory.history[0].detail, "no space");
+
+    // Full only when it was to go down: later, once there is room again.
+    (host.full, host.kept) = (false, true);
+    let mut effects =
+        std::collections::VecDeque::from(host.step(Event::Offered(Some(version("1.1.0")))));
+    let mut booted = false;
+    while let Some(effect) = effects.pop_front() {
+        host.full |= effect == Effect::AskLeave;
+        match host.act(&effect) {
+            Then::Event(event) => effects.extend(host.step(event)),
+            Then::Instead(event) => effects = host.step(event).into(),
+            Then::Boot => booted = true,
+            Then::On => {}
+        }
+    }
+    assert!(!booted);
+    let phase = &host.machine.as_ref().unwrap().memory.phase;
+    assert!(matches!(phase, Phase::Staged { .. }), "{phase:?}");
+    assert!(
+        host.machine
+            .as_ref()
+            .unwrap()
+            .next_deadline(host.now())
+            .is_some()
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
@@ -321,7 +390,7 @@ proptest! {
 
     #[test]
     fn no_order_of_events_makes_it_panic_or_forget_what_runs(
-        events in prop::collection::vec(0usize..16, 0..40), unattended: bool
+        events in prop::collection::vec(0usize..17, 0..40), unattended: bool
     ) {
         let slots = Host::new(Nature::Good, Vec::new()).slots();
         let rules = Rules { unattended, ..RULES };
@@ -346,6 +415,7 @@ proptest! {
                 12 => Event::Ask(Ask::Pin(Some(version("1.0.0")))),
                 13 => Event::MayLeave(Ok(())),
                 14 => Event::MayLeave(Err(Duration::from_secs(9))),
+                15 => Event::NotRemembered("full".into()),
                 _ => Event::Ask(Ask::Check),
             };
             let before = machine.clone();
