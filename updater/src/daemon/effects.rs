@@ -34,9 +34,10 @@ impl Daemon {
             if let Err(text) = self.one(effect.clone()) {
                 tracing::error!("{effect:?}: {text}");
                 self.problem = Some(text.clone());
-                if effect == Effect::Remember && self.machine.needs_memory() {
+                let hinders = matches!(effect, Effect::Remember | Effect::Reboot);
+                if hinders && self.machine.may_be_hindered() {
                     left.clear();
-                    return self.event(Event::NotRemembered(text));
+                    return self.event(Event::Hindered(text));
                 }
                 self.instead(&effect, &text);
             }

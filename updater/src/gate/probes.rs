@@ -104,7 +104,7 @@ pub fn ask(places: &Places, name: &str) -> Result<(), String> {
     let read = file.take(LONGEST_FILE).read_to_string(&mut text);
     read.map_err(|e| told(&e))?;
     let check: Check = toml::from_str(&text).map_err(|e| told(&e))?;
-    let limit = Duration::from_secs(check.timeout_seconds.clamp(1, 30));
+    let limit = Duration::from_secs(check.timeout_seconds.clamp(1, 10));
     match (check.tcp, &check.http) {
         (Some(address), None) => connect(address, limit).map(drop),
         (None, Some(url)) => http(url, check.contains.as_deref(), limit),

@@ -21,7 +21,7 @@ pub use resume::{Seen, resume};
 
 /// Tries of a release that was inconclusive, before it is denied all the same.
 const MOST_TIMES: u32 = 3;
-/// Before a host that could not remember what is healthy tries again to go down.
+/// Before a host that could not go down tries again.
 const AGAIN: Duration = Duration::from_secs(300);
 /// The first pause after an inconclusive trial; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(3600);
@@ -69,8 +69,9 @@ pub enum Event {
     LastWords(Vec<String>),
     /// Whether the strategy lets the host go down; if not, when to ask again.
     MayLeave(Result<(), Duration>),
-    /// The memory could not be made durable, e.g. on a full STATE; the effects behind it were dropped.
-    NotRemembered(String),
+    /// The memory could not be made durable, e.g. on a full STATE, or PID 1 does not go down; the
+    /// effects behind that one were dropped.
+    Hindered(String),
     /// A person asks.
     Ask(Ask),
 }
@@ -174,7 +175,7 @@ impl Machine {
                 Ok(Vec::new())
             }
             Event::MayLeave(answer) => Ok(self.may_leave(answer, now)),
-            Event::NotRemembered(text) => Ok(self.not_remembered(&text, now)),
+            Event::Hindered(text) => Ok(self.hindered(&text, now)),
             Event::Ask(ask) => self.ask(ask, now),
         }
     }
@@ -182,14 +183,14 @@ impl Machine {
     /// Whether a memory that is not durable keeps the host from going on: on trial it would be judged by
     /// another set than was healthy. A host that goes back does so without.
     #[must_use]
-    pub fn needs_memory(&self) -> bool {
+    pub fn may_be_hindered(&self) -> bool {
         matches!(
             self.memory.phase,
             Phase::Staging { .. } | Phase::Rebooting { .. }
         )
     }
 
-    fn not_remembered(&mut self, text: &str, now: Now) -> Vec<Effect> {
+    fn hindered(&mut self, text: &str, now: Now) -> Vec<Effect> {
         match self.memory.phase {
             Phase::Staging { .. } => self.stage_failed(text, now),
             Phase::Rebooting { version } => {

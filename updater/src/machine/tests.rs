@@ -150,8 +150,8 @@ impl Host {
         let machine = self.machine.as_ref().unwrap();
         match effect {
             Effect::Remember if self.full => {
-                if machine.needs_memory() {
-                    return Then::Instead(Event::NotRemembered("no space".into()));
+                if machine.may_be_hindered() {
+                    return Then::Instead(Event::Hindered("no space".into()));
                 }
             }
             Effect::Remember => self.memory = machine.memory.clone(),
@@ -415,7 +415,7 @@ proptest! {
                 12 => Event::Ask(Ask::Pin(Some(version("1.0.0")))),
                 13 => Event::MayLeave(Ok(())),
                 14 => Event::MayLeave(Err(Duration::from_secs(9))),
-                15 => Event::NotRemembered("full".into()),
+                15 => Event::Hindered("full".into()),
                 _ => Event::Ask(Ask::Check),
             };
             let before = machine.clone();
