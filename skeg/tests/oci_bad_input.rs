@@ -42,7 +42,7 @@ impl Place {
 fn config(pointer: &str, value: &str) -> String {
     const RIGHT: &str = r#"{"ociVersion": "1.0.2", "root": {"path": "rootfs"},
         "process": {"user": {"uid": 0, "gid": 0}, "args": ["true"], "cwd": "/"},
-        "mounts": [], "hostname": "",
+        "mounts": [], "hostname": "", "hooks": {},
         "linux": {"rootfsPropagation": "", "namespaces": [{"type": "mount"}],
             "uidMappings": [], "gidMappings": [], "sysctl": {}}}"#;
     let mut config: serde_json::Value = serde_json::from_str(RIGHT).expect("JSON");
@@ -52,7 +52,7 @@ fn config(pointer: &str, value: &str) -> String {
 }
 
 /// What is wrong, where, and what is said of it.
-const WRONG: [(&str, &str, &str); 14] = [
+const WRONG: [(&str, &str, &str); 20] = [
     (
         "/ociVersion",
         r#""9.1.0""#,
@@ -91,6 +91,36 @@ const WRONG: [(&str, &str, &str); 14] = [
         "/linux/uidMappings",
         r#"[{"containerID": 0, "hostID": 0, "size": 9}, {"containerID": 8, "hostID": 90, "size": 1}]"#,
         "linux.uidMappings: 8 90 1 overlaps 0 0 9",
+    ),
+    (
+        "/linux/namespaces",
+        r#"[{"type": "mount"}, {"type": "pid"}, {"type": "pid"}]"#,
+        "linux.namespaces: pid is there twice",
+    ),
+    (
+        "/linux",
+        r#"{"resources": []}"#,
+        "linux.resources: expected an object, found a list",
+    ),
+    (
+        "/linux",
+        r#"{"resources": {"memory": {"swap": 9}}}"#,
+        "needs memory.limit",
+    ),
+    (
+        "/linux",
+        r#"{"resources": {"memory": {"swap": 9, "limit": 10}}}"#,
+        "expected memory.limit 10 or more, found 9",
+    ),
+    (
+        "/hooks",
+        r#"{"createRuntime": [{"path": "/bin/true", "timeout": 0}]}"#,
+        "expected a timeout of more than 0 s",
+    ),
+    (
+        "/hooks",
+        r#"{"createRuntime": [{"path": "/bin/true", "timeout": -1}]}"#,
+        "expected a timeout of more than 0 s",
     ),
     (
         "/linux/sysctl",

@@ -205,6 +205,75 @@ fn hooks_run_in_their_order_and_one_that_fails_ends_the_create() {
     assert!(!bundle.path().join("state/c").exists());
 }
 
+/// What a container that fails half-way could leave: mounts, a state, a process that is in its root.
+fn left(bundle: &Bundle) -> (usize, bool, usize) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let own = bundle.path().to_string_lossy().into_owned();
+    let mounts = mounts.lines().filter(|line| line.contains(&own)).count();
+    let root = bundle.path().join("rootfs");
+    let processes = fs::read_dir("/proc").expect("procfs").flatten();
+    let inside = processes
+        .filter(|one| fs::read_link(one.path().join("root")).is_ok_and(|at| at == root))
+        .count();
+    (mounts, bundle.path().join("state/c").exists(), inside)
+}
+
+#[test]
+fn whichever_operation_of_the_plan_fails_it_is_told_and_nothing_is_left() {
+    let bundle = Bundle::new("true");
+    bundle.change(|config| {
+        let hook = json!([{"path": "/bin/busybox", "args": ["true"]}]);
+        config["hooks"] =
+            json!({"createRuntime": hook, "createContainer": hook, "startContainer": hook});
+    });
+    let plan = bundle.succeeds(&["create", "--dry-run", "c"]);
+    let before = left(&bundle);
+    for number in 0.. {
+        let output = Command::new(env!("CARGO_BIN_EXE_skeg"))
+            .args(["oci", "--cgroup-manager", "disabled", "--root"])
+            .arg(bundle.path().join("state"))
+            .args(["run", "c"])
+            .env("SKEG_FAIL_AT", number.to_string())
+            .current_dir(bundle.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("skeg runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            assert!(number >= 30, "only {number} operations failed:\n{plan}");
+            return;
+        }
+        assert!(
+            told.contains(&format!("injected {number}: ")),
+            "{number}: {told}\n{plan}"
+        );
+        assert_eq!(output.status.code(), Some(1), "{number}: {told}");
+        assert_eq!(left(&bundle), before, "after {number}");
+    }
+}
+
+#[test]
+fn a_start_hook_alone_is_told_that_the_container_is_created() {
+    let bundle = Bundle::new("true");
+    bundle.change(|config| {
+        config["hooks"] = json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "cat > /dev/shm/state; cat /dev/shm/state"]}]});
+    });
+    let told: Value = serde_json::from_str(&bundle.succeeds(&["run", "c"])).expect("the state");
+    assert_eq!(told["status"], "created");
+    assert_eq!(told["id"], "c");
+}
+
+#[test]
+fn the_source_of_a_bind_may_be_relative_to_the_bundle() {
+    let bundle = Bundle::new("cat /sys/file");
+    fs::create_dir(bundle.path().join("data")).expect("a folder");
+    fs::write(bundle.path().join("data/file"), "from the bundle").expect("a file");
+    bundle.change(|config| {
+        config["mounts"] = json!([{"destination": "/sys", "source": "data", "options": ["bind"]}]);
+    });
+    assert_eq!(bundle.succeeds(&["run", "c"]), "from the bundle");
+}
+
 /// CVE-2019-5736: whoever holds the runtime's program open once it has ended may write to it, if
 /// anybody may.
 #[test]

@@ -12,13 +12,14 @@ mod wait;
 
 use super::devices::{self, Node};
 use super::failure::{Doing, Failure};
+use super::mutant::{Defence, lacks};
 use super::namespaces::Namespace;
 use super::operation::Operation;
 use super::terminal::{self, Terminal};
-use super::{masks, mounts, namespaces, process, rootfs, seccomp, user};
+use super::{fault, masks, mounts, namespaces, process, rootfs, seccomp, user};
 use crate::zygote::wire;
 pub(crate) use wait::Start;
-use wait::{accept, go, told};
+use wait::{accept, created, go, told};
 
 /// What a child says on its status pipe, one JSON line each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +84,11 @@ pub(crate) fn run(operations: &[Operation], mut child: Child) -> ! {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         prepare(&mut child)?;
         let mut state = State::default();
-        operations
-            .iter()
-            .try_for_each(|operation| state.execute(operation, &mut child))
+        let mut numbered = operations.iter().enumerate();
+        numbered.try_for_each(|(number, operation)| {
+            fault::at(number)?;
+            state.execute(operation, &mut child)
+        })
     }));
     let failure = match outcome {
         Ok(Ok(())) => Failure::refused("execve", "", "the plan has none"),
@@ -125,7 +128,9 @@ fn prepare(child: &mut Child) -> Result<(), Failure> {
     let ends = child.go.iter().chain(&child.console).chain(&child.descent);
     own.extend(ends.map(AsFd::as_fd));
     own.extend(child.start.iter().map(Start::descriptor));
-    sys::child::close_all_but(3 + child.kept, &own).doing("close_range", "")?;
+    if !lacks(Defence::Descriptors) {
+        sys::child::close_all_but(3 + child.kept, &own).doing("close_range", "")?;
+    }
     sys::child::close_on_exec_from(3 + child.kept).doing("close_range", "")?;
     for (stream, standard) in child.stdio.drain(..).zip(0..3) {
         sys::child::as_standard(stream.as_fd(), standard).doing("dup2", standard.to_string())?;
@@ -407,6 +412,9 @@ impl State {
             return Ok(());
         };
         child.go = None;
+        if !self.hook_state.is_empty() {
+            self.hook_state = created(&self.hook_state);
+        }
         report(&child.status, &Report::Ready);
         match start {
             // The engine has gone. PID 1 may hold the other end of the status pipe: the next engine reads this.

@@ -10,6 +10,7 @@ use rustix::mount::MountAttrFlags;
 use sys::mount_attr::{MountAttr, mount_setattr};
 
 use super::failure::{Doing, Failure};
+use super::mutant::{Defence, lacks};
 use super::{mounts, rootfs};
 
 /// Docker's masked paths.
@@ -48,6 +49,10 @@ pub(crate) fn mask(root: BorrowedFd<'_>, path: &str) -> Result<(), Failure> {
         FileType::Directory => {
             let data = ["size=0k".to_owned(), "nr_inodes=2".to_owned()];
             mounts::new_filesystem("tmpfs", "tmpfs", &data, mounts::SEALED)?
+        }
+        _ if lacks(Defence::Null) => {
+            let by_name = rootfs::open_in_root(root, "/dev/null", OFlags::PATH);
+            mounts::clone_of(by_name.doing("openat2", path)?.as_fd(), false, path)?
         }
         _ => null_device()?,
     };

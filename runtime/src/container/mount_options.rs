@@ -183,6 +183,8 @@ impl Options {
             "tmpcopyup" => self.copy_up = true,
             "idmap" => self.ids = Some(false),
             "ridmap" => self.ids = Some(true),
+            // The kernel's newer calls have no word for it, and it is the file system's own affair.
+            "iversion" => {}
             "defaults" | "async" | "silent" | "loud" | "nolazytime" | "nomand" | "noiversion"
             | "copy-symlink" | "" => {}
             other => self.data.push(other.into()),

@@ -373,7 +373,10 @@ impl Plan {
             lists.iter().any(|list| list.iter().flatten().count() > 0)
         };
         let inside = hooks(spec, |hooks| hooks.create_container().as_ref());
-        if spec.hooks().as_ref().is_some_and(before) || !inside.is_empty() {
+        // Those that start runs, too, are told the container's state, which comes then.
+        let later = hooks(spec, |hooks| hooks.start_container().as_ref());
+        let told = !inside.is_empty() || !later.is_empty();
+        if spec.hooks().as_ref().is_some_and(before) || told {
             self.push(Operation::AwaitHooks);
         }
         if !inside.is_empty() {

@@ -11,6 +11,7 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::{Resource, Rlimit};
 
 use super::failure::{Doing, Failure};
+use super::mutant::{Defence, lacks};
 use super::{mounts, rootfs};
 
 /// A procfs of this pid namespace, mounted nowhere: nothing can stand in its way (CVE-2025-52881).
@@ -24,6 +25,9 @@ pub(crate) fn private_procfs() -> Result<OwnedFd, Failure> {
 /// Writes `value` to the file `path` below `procfs`, which must be procfs itself.
 pub(crate) fn write_procfs(procfs: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Failure> {
     let shown = format!("/proc/{path}");
+    if lacks(Defence::Procfs) {
+        return std::fs::write(&shown, value).doing("write", &shown);
+    }
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat2(procfs, path, flags, Mode::empty(), resolve)
@@ -108,6 +112,9 @@ pub(crate) fn set_limit(name: &str, soft: u64, hard: u64) -> Result<(), Failure>
 /// Changes to `path`, which is resolved inside the root, and makes sure that it is below `/`
 /// (CVE-2024-21626).
 pub(crate) fn change_directory(path: &str) -> Result<(), Failure> {
+    if lacks(Defence::Descriptors) {
+        return rustix::process::chdir(path).doing("chdir", path);
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root =
         rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing("open", "/")?;
@@ -223,7 +230,7 @@ pub(crate) fn own_standard_streams(uid: u32) {
 
 /// Makes the working directory inside `root` when it is missing.
 pub(crate) fn make_directory(root: BorrowedFd<'_>, path: &str) -> Result<(), Failure> {
-    if Path::new(path) == Path::new("/") {
+    if Path::new(path) == Path::new("/") || lacks(Defence::Descriptors) {
         return Ok(());
     }
     rootfs::make_target(root, path, rootfs::Kind::Directory).map(drop)

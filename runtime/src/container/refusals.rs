@@ -41,7 +41,71 @@ pub(super) fn refuse_unsupported(spec: &Spec, attended: bool) -> Result<(), Stri
     if let Some((field, _)) = refused.iter().find(|(_, given)| *given) {
         return Err(format!("{field} is not supported yet"));
     }
-    linux.map_or(Ok(()), check_maps)
+    refuse_hooks_without_time(spec)?;
+    let Some(linux) = linux else {
+        return Ok(());
+    };
+    refuse_twice(linux)?;
+    refuse_swap_alone(linux)?;
+    check_maps(linux)
+}
+
+/// "If a namespaces field contains duplicated namespaces with same type, the runtime MUST generate an error."
+fn refuse_twice(linux: &Linux) -> Result<(), String> {
+    let mut seen = Vec::new();
+    for namespace in linux.namespaces().iter().flatten() {
+        let kind = Namespace::from_spec(namespace.typ());
+        if seen.contains(&kind) {
+            return Err(format!("linux.namespaces: {kind} is there twice"));
+        }
+        seen.push(kind);
+    }
+    Ok(())
+}
+
+/// The specification counts memory and swap together: alone, or below the limit, it means nothing.
+fn refuse_swap_alone(linux: &Linux) -> Result<(), String> {
+    let memory = linux
+        .resources()
+        .as_ref()
+        .and_then(|all| all.memory().as_ref());
+    let (swap, limit) = memory.map_or((None, None), |memory| (memory.swap(), memory.limit()));
+    let Some(swap) = swap.filter(|swap| *swap > 0) else {
+        return Ok(());
+    };
+    match limit.unwrap_or(0) {
+        0 => {
+            Err("linux.resources.memory.swap: it counts memory, too, and needs memory.limit".into())
+        }
+        limit if swap < limit => Err(format!(
+            "linux.resources.memory.swap: expected memory.limit {limit} or more, found {swap}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// "If set, timeout MUST be greater than zero."
+fn refuse_hooks_without_time(spec: &Spec) -> Result<(), String> {
+    let Some(hooks) = spec.hooks() else {
+        return Ok(());
+    };
+    #[allow(deprecated)] // and still used
+    let lists = [
+        hooks.prestart(),
+        hooks.create_runtime(),
+        hooks.create_container(),
+        hooks.start_container(),
+        hooks.poststart(),
+        hooks.poststop(),
+    ];
+    let mut all = lists.into_iter().flatten().flatten();
+    match all.find(|hook| hook.timeout().is_some_and(|seconds| seconds <= 0)) {
+        None => Ok(()),
+        Some(hook) => Err(format!(
+            "hooks: {}: expected a timeout of more than 0 s",
+            hook.path().display()
+        )),
+    }
 }
 
 /// Id maps belong to a user namespace, which needs both.

@@ -18,6 +18,7 @@ use sys::mount_attr::{MountAttr, mount_setattr};
 use super::failure::{Doing, Failure};
 use super::mount_options::Propagation;
 use super::mounts;
+use super::mutant::{Defence, lacks};
 
 /// What a mount's target has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,12 @@ fn open_resolved(
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
+    if lacks(Defence::InRoot) {
+        let root = std::os::fd::AsRawFd::as_raw_fd(&root);
+        let path = path.strip_prefix("/").unwrap_or(path).display();
+        let path = format!("/proc/self/fd/{root}/{path}");
+        return rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+    }
     // EAGAIN: something was renamed below the root meanwhile (openat2(2)).
     for _ in 0..128 {
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
@@ -309,7 +316,9 @@ pub(crate) fn pivot_into(root: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::process::fchdir(root).doing("fchdir", "root")?;
     // The old root is stacked onto the new one (pivot_root(2), notes), and then taken off.
     rustix::process::pivot_root(".", ".").doing("pivot_root", ".")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).doing("umount", "old root")?;
+    if !lacks(Defence::Detach) {
+        rustix::mount::unmount(".", UnmountFlags::DETACH).doing("umount", "old root")?;
+    }
     rustix::process::chdir("/").doing("chdir", "/")
 }
 
@@ -395,6 +404,47 @@ mod tests {
         std::os::unix::fs::symlink("volume", directory.path().join("proc")).unwrap();
         let error = make_real_directory(fd.as_fd(), "/proc").unwrap_err();
         assert!(error.to_string().contains("symlink"), "{error}");
+    }
+
+    /// How many of ten thousand targets, made while somebody swaps a directory for a symlink that leads
+    /// out, came to lie outside.
+    fn escapes() -> usize {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (inside, fd) = root();
+        let (outside, _fd) = root();
+        let volume = inside.path().join("volume");
+        std::fs::create_dir_all(volume.join("x/y")).unwrap();
+        std::fs::create_dir(outside.path().join("y")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), volume.join("other")).unwrap();
+        let end = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (one, two) = (volume.join("x"), volume.join("other"));
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                while !end.load(Ordering::Relaxed) {
+                    rustix::fs::renameat_with(CWD, &one, CWD, &two, exchange).unwrap();
+                }
+            });
+            let lies_outside = |_: &usize| {
+                let made = make_target(fd.as_fd(), "/volume/x/y/made", Kind::Directory);
+                made.is_ok_and(|made| {
+                    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&made));
+                    std::fs::read_link(link).is_ok_and(|at| at.starts_with(outside.path()))
+                })
+            };
+            let escaped = (0..10_000).filter(lies_outside).count();
+            end.store(true, Ordering::Relaxed);
+            escaped + usize::from(outside.path().join("y/made").exists())
+        })
+    }
+
+    #[test]
+    fn a_racing_symlink_leads_no_target_out_and_would_without_the_resolution_in_the_root() {
+        assert_eq!(escapes(), 0);
+        super::super::mutant::LACKING.set(Some(Defence::InRoot));
+        let escaped = escapes();
+        super::super::mutant::LACKING.set(None);
+        assert!(escaped > 0, "the attack itself does not work");
     }
 
     #[test]

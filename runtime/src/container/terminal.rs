@@ -10,6 +10,7 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::failure::{Doing, Failure};
+use super::mutant::{Defence, lacks};
 use super::{mounts, rootfs};
 
 /// statfs(2) `f_type` of devpts.
@@ -56,7 +57,12 @@ pub(crate) fn open(root: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<Term
 pub(crate) fn mount_console(root: BorrowedFd<'_>, terminal: &Terminal) -> Result<(), Failure> {
     let path = "/dev/console";
     let target = rootfs::make_target(root, path, rootfs::Kind::File)?;
-    let mount = mounts::clone_of(terminal.slave.as_fd(), false, path)?;
+    let mount = if lacks(Defence::Console) {
+        let by_name = rootfs::open_in_root(root, "/dev/pts/0", OFlags::PATH);
+        mounts::clone_of(by_name.doing("openat2", path)?.as_fd(), false, path)?
+    } else {
+        mounts::clone_of(terminal.slave.as_fd(), false, path)?
+    };
     mounts::attach(mount.as_fd(), target.as_fd(), path)
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capabilities::{self, Sets};
 use super::failure::{Doing, Failure};
+use super::mutant::{Defence, lacks};
 
 /// Who a process is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -185,6 +186,9 @@ fn set_groups(groups: &[Gid]) -> Result<(), Failure> {
 
 /// Becomes `user` with these capabilities: bounding set, groups, group, user, the other sets.
 pub(crate) fn become_user(user: &User, sets: &Sets) -> Result<(), Failure> {
+    if lacks(Defence::Capabilities) {
+        return Ok(());
+    }
     capabilities::limit_bounding(sets.bounding)?;
     rustix::thread::set_keep_capabilities(true).doing("prctl keepcaps", "")?;
     let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();

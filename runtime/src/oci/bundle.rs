@@ -35,8 +35,10 @@ impl Bundle {
                 "ociVersion: expected 1.x, found {version:?}"
             )));
         }
+        refuse_lists(&value)?;
         let mut warnings = Vec::new();
         normalize(&mut value, &mut warnings);
+        absolute_sources(&mut value, &directory);
         let spec: Spec = serde_json::from_value(value)
             .map_err(|error| Error::Spec(format!("parse `{}`: {error}", path.display())))?;
         let rootfs = rootfs(&spec, &directory)?;
@@ -46,6 +48,50 @@ impl Bundle {
             rootfs,
             warnings,
         })
+    }
+}
+
+/// The parser would take a list for an object whose fields may all be missing.
+fn refuse_lists(value: &Value) -> Result<(), Error> {
+    const OBJECTS: [&str; 14] = [
+        "",
+        "/root",
+        "/process",
+        "/process/user",
+        "/process/capabilities",
+        "/hooks",
+        "/linux",
+        "/linux/resources",
+        "/linux/resources/memory",
+        "/linux/resources/cpu",
+        "/linux/resources/pids",
+        "/linux/resources/blockIO",
+        "/linux/seccomp",
+        "/linux/personality",
+    ];
+    let list = OBJECTS
+        .iter()
+        .find(|at| value.pointer(at).is_some_and(Value::is_array));
+    list.map_or(Ok(()), |at| {
+        let field = at.trim_start_matches('/').replace('/', ".");
+        Err(Error::Spec(format!(
+            "{field}: expected an object, found a list"
+        )))
+    })
+}
+
+/// "Path values for bind mounts are either absolute or relative to the bundle."
+fn absolute_sources(value: &mut Value, directory: &Path) {
+    for mount in value["mounts"].as_array_mut().into_iter().flatten() {
+        let options = mount["options"].as_array().into_iter().flatten();
+        let mut words = options.filter_map(Value::as_str);
+        let is_bind =
+            mount["type"] == "bind" || words.any(|word| word == "bind" || word == "rbind");
+        let source = mount["source"].as_str().map(Path::new);
+        if let Some(source) = source.filter(|source| is_bind && source.is_relative()) {
+            let absolute = directory.join(source).display().to_string();
+            mount["source"] = absolute.into();
+        }
     }
 }
 

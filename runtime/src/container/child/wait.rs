@@ -59,3 +59,12 @@ pub(super) fn accept(socket: &OwnedFd) -> Result<OwnedFd, rustix::io::Errno> {
         }
     }
 }
+
+/// The state that hooks are told, once the container is created.
+pub(super) fn created(state: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(state) else {
+        return String::new();
+    };
+    value["status"] = "created".into();
+    value.to_string()
+}
