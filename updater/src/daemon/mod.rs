@@ -250,7 +250,6 @@ impl Daemon {
         if let Some(text) = text {
             tracing::info!("{text}");
         }
-        self.answer(&event);
         if let (Event::Passed(_) | Event::Failed(_), Phase::Returned { version, .. }) =
             (&event, &self.machine.memory.phase)
         {
@@ -259,10 +258,12 @@ impl Daemon {
             let lines = last_words::of(journal, *version, &self.boot_id);
             let _ = self.machine.step(Event::LastWords(lines), now());
         }
-        match self.machine.step(event, now()) {
+        match self.machine.step(event.clone(), now()) {
             Ok(effects) => self.carry_out(effects),
             Err(text) => tracing::warn!("{text}"),
         }
+        // Told once it is on the disk: whoever hears it may cut the power.
+        self.answer(&event);
     }
 
     fn tell_status(&self) {

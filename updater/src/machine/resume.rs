@@ -66,6 +66,10 @@ impl Machine {
             Phase::Staging { version } => match slots.find(version) {
                 // Its last step was done, and the memory of it cut.
                 Some(slot) if is_fresh(slot) => self.staged(now),
+                // The power went with that, and it was booted and did not last.
+                Some(slot) if slot.uki.counter.is_some_and(|c| c.done > 0) => {
+                    self.after_trial(version, slots, rebooted, now)
+                }
                 _ => self.enter(Phase::Waiting { version }, []),
             },
             Phase::Staged { version }

@@ -309,6 +309,22 @@ fn each_kind_of_release_ends_where_it_should_uncut() {
 }
 
 #[test]
+fn a_release_that_was_tried_before_its_staging_was_remembered_is_judged_all_the_same() {
+    let mut host = Host::new(Nature::Truncated, Vec::new());
+    host.files.insert("skeg_1.1.0+0-3.efi".into(), 10);
+    host.memory.phase = Phase::Staging {
+        version: version("1.1.0"),
+    };
+    host.memory.expected = vec!["web.service".into()];
+    let host = host.run();
+    assert_eq!(
+        host.denied.get(&version("1.1.0")),
+        Some(&Reason::NeverJudged)
+    );
+    assert_eq!(host.boots, 0, "it was staged again");
+}
+
+#[test]
 fn a_host_that_cannot_remember_what_is_healthy_neither_stages_nor_goes_down() {
     let mut host = Host::new(Nature::Good, Vec::new());
     host.full = true;
