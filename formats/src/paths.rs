@@ -72,6 +72,8 @@ pub const MACHINE_ID: &str = "/var/lib/skeg-config/machine-id";
 pub const LAST_TIME: &str = "/var/lib/skeg-time";
 /// The host's journal, mode 0700: see [`crate::journal`].
 pub const JOURNAL: &str = "/var/log/skeg";
+/// The SSH server's own key.
+pub const SSH_STATE: &str = "/var/lib/skeg-ssh";
 /// Public keys that may log in, a file for each user; made from the configuration.
 pub const AUTHORIZED_KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// Quadlet units, from image and config together.

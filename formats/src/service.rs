@@ -134,6 +134,9 @@ pub struct Service {
     pub requires: Vec<String>,
     /// `ConditionKernelCommandLine=`: a word without which there is no such service; none = always.
     pub condition: Option<String>,
+    /// `ConditionDirectoryNotEmpty=`: an absolute path; while there is nothing in it the service is passed
+    /// over at its start, which counts as done.
+    pub condition_folder: Option<String>,
     /// `Type=`.
     pub kind: Kind,
     /// `ExecStart=`: an absolute path, then arguments.
@@ -154,6 +157,8 @@ pub struct Service {
     pub view: View,
     /// `RuntimeDirectory=`, below `/run`: made for the service's user before a start, and kept.
     pub runtime_directory: Option<String>,
+    /// `StateDirectory=`, below `/var/lib`: made for the service's user before a start, and kept.
+    pub state_directory: Option<String>,
     /// `MemoryMax=` in bytes; none = no limit.
     pub memory_max: Option<u64>,
     /// `MemoryHigh=` in bytes; none = no limit.
@@ -190,6 +195,7 @@ impl Service {
             after: Vec::new(),
             requires: Vec::new(),
             condition: None,
+            condition_folder: None,
             kind: Kind::default(),
             exec_start: Vec::new(),
             user: None,
@@ -200,6 +206,7 @@ impl Service {
             system_calls: SystemCalls::default(),
             view: View::default(),
             runtime_directory: None,
+            state_directory: None,
             memory_max: None,
             memory_high: None,
             tasks_max: None,

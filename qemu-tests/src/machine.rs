@@ -297,7 +297,9 @@ impl Running {
     /// # Errors
     /// It was not.
     pub fn write_log(&self) -> Result<&std::path::Path> {
-        self.write_log.as_deref().context("its writes are not recorded")
+        self.write_log
+            .as_deref()
+            .context("its writes are not recorded")
     }
 
     /// Its control channel.

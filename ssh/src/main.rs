@@ -15,8 +15,6 @@ use ssh::server::Server;
 use ssh::session::Host;
 
 const USAGE: &str = "skeg-ssh [--listen ADDRESS:PORT] [--keys FOLDER] [--group FILE] [--state FOLDER] [--skeg PROGRAM] [--docker SOCKET]";
-/// Where the host's own key lies.
-const STATE: &str = "/var/lib/skeg-ssh";
 /// Environment that commands have of the daemon's, where it is there.
 const HANDED_ON: [&str; 1] = ["SKEG_SOCKET"];
 
@@ -51,7 +49,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         listen: None,
         keys: formats::paths::AUTHORIZED_KEYS.into(),
         group: "/etc/group".into(),
-        state: STATE.into(),
+        state: formats::paths::SSH_STATE.into(),
         skeg: "/usr/bin/skeg".into(),
         docker: formats::paths::DOCKER_SOCKET.into(),
     };

@@ -57,6 +57,7 @@ fn own(path: &str) -> Option<&'static str> {
         }
         _ if below("/var/lib/skeg")
             || below("/var/lib/skeg-config")
+            || below("/var/lib/skeg-ssh")
             || path == "/var/lib/skeg-time" =>
         {
             Some("is the host's own store")

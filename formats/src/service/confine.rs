@@ -43,13 +43,23 @@ pub fn check(service: &Service) -> Result<(), String> {
 }
 
 /// A folder below `/run`, by its relative path.
-pub fn below_run(value: &str) -> Result<String, String> {
+pub fn below(folder: &str, value: &str) -> Result<String, String> {
     let plain = |part: &str| !matches!(part, "" | "." | "..");
     match value.split('/').all(plain) {
         true => Ok(value.to_owned()),
         false => Err(format!(
-            "expected a path below /run such as skeg/net, found \"{value}\""
+            "expected a path below {folder} such as skeg/net, found \"{value}\""
         )),
+    }
+}
+
+/// One absolute path.
+pub fn path(value: &str) -> Result<String, String> {
+    let mut all = Vec::new();
+    paths(&mut all, value, Access::ReadOnly)?;
+    match all.as_slice() {
+        [rule] if !rule.optional => Ok(rule.path.clone()),
+        _ => Err(format!("expected one absolute path, found \"{value}\"")),
     }
 }
 
@@ -131,12 +141,17 @@ NoExecPaths=/
 ExecPaths=/usr/bin
 InaccessiblePaths=/var -/efi
 RuntimeDirectory=skeg/net
+StateDirectory=skeg-net
+[Unit]
+ConditionDirectoryNotEmpty=/etc/net.d
 ";
 
     #[test]
     fn what_a_service_is_denied_is_read() {
         let service = parse("net.service", NET).unwrap();
         assert_eq!(service.ambient, 1 << 12);
+        assert_eq!(service.condition_folder.as_deref(), Some("/etc/net.d"));
+        assert_eq!(service.state_directory.as_deref(), Some("skeg-net"));
         assert_eq!(service.system_calls.filter, ["@service", "setns"]);
         assert_eq!(service.system_calls.families, ["AF_UNIX", "AF_NETLINK"]);
         assert_eq!(
@@ -174,6 +189,15 @@ RuntimeDirectory=skeg/net
             ("ReadWritePaths=var", "expected an absolute path"),
             ("InaccessiblePaths=/var/../etc", "expected an absolute path"),
             ("RuntimeDirectory=../etc", "expected a path below /run"),
+            ("StateDirectory=/a", "expected a path below /var/lib"),
+            (
+                "[Unit]\nConditionDirectoryNotEmpty=/a /b",
+                "expected one absolute path",
+            ),
+            (
+                "[Unit]\nConditionDirectoryNotEmpty=-/a",
+                "expected one absolute path",
+            ),
         ] {
             let text = format!("[Service]\nExecStart=/x\n{line}\n");
             let error = parse("a.service", &text).unwrap_err().to_string();

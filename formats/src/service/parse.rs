@@ -7,11 +7,12 @@ use super::value::{boolean, bytes, capabilities, count, duration, number, words}
 use super::{Kind, Restart, Service, ServiceError};
 
 /// Every key there is, with its section.
-pub const KEYS: [(&str, &str); 36] = [
+pub const KEYS: [(&str, &str); 38] = [
     ("Unit", "Description"),
     ("Unit", "After"),
     ("Unit", "Requires"),
     ("Unit", "ConditionKernelCommandLine"),
+    ("Unit", "ConditionDirectoryNotEmpty"),
     ("Service", "Type"),
     ("Service", "ExecStart"),
     ("Service", "User"),
@@ -32,6 +33,7 @@ pub const KEYS: [(&str, &str); 36] = [
     ("Service", "ExecPaths"),
     ("Service", "NoExecPaths"),
     ("Service", "RuntimeDirectory"),
+    ("Service", "StateDirectory"),
     ("Service", "MemoryMax"),
     ("Service", "MemoryHigh"),
     ("Service", "TasksMax"),
@@ -125,6 +127,7 @@ fn set(service: &mut Service, key: &str, value: &str) -> Result<(), String> {
         "After" => service.after.extend(names(value)?),
         "Requires" => service.requires.extend(names(value)?),
         "ConditionKernelCommandLine" => service.condition = Some(word(value)?),
+        "ConditionDirectoryNotEmpty" => service.condition_folder = Some(confine::path(value)?),
         "Type" => service.kind = kind(value)?,
         "ExecStart" => service.exec_start = command(value)?,
         "User" => service.user = Some(account(value)?),
@@ -135,7 +138,8 @@ fn set(service: &mut Service, key: &str, value: &str) -> Result<(), String> {
         }
         "AmbientCapabilities" => service.ambient |= capabilities(value)?,
         "NoNewPrivileges" => service.no_new_privileges = boolean(value)?,
-        "RuntimeDirectory" => service.runtime_directory = Some(confine::below_run(value)?),
+        "RuntimeDirectory" => service.runtime_directory = Some(confine::below("/run", value)?),
+        "StateDirectory" => service.state_directory = Some(confine::below("/var/lib", value)?),
         "MemoryMax" => service.memory_max = bytes(value)?,
         "MemoryHigh" => service.memory_high = bytes(value)?,
         "TasksMax" => service.tasks_max = count(value)?,

@@ -93,6 +93,11 @@ impl Host {
         self.runs[index].reason = "";
         self.report
             .restore(&limited(&self.supervisor.service(index).name));
+        if let Some(problem) = launch::unmet(self.supervisor.service(index)) {
+            self.runs[index].text = problem;
+            self.queue.push_back(Event::Skipped(index));
+            return;
+        }
         match self.start(index) {
             Ok(pid) => {
                 self.runs[index].group = Some(pid);

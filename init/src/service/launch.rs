@@ -36,8 +36,10 @@ pub struct Place<'a> {
 /// A sentence: an unknown user, or the step that failed.
 pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launched, String> {
     let (uid, gid) = identity(service)?;
-    if let Some(name) = &service.runtime_directory {
-        let folder = Path::new("/run").join(name);
+    let below = |folder: &str, name: &Option<String>| Some(Path::new(folder).join(name.as_ref()?));
+    let runtime = below("/run", &service.runtime_directory);
+    let state = below("/var/lib", &service.state_directory);
+    for folder in [runtime, state].into_iter().flatten() {
         own_folder(&folder, uid, gid).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
     let words = service.exec_start.iter();
@@ -60,6 +62,14 @@ pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launc
     };
     let program = service.exec_start.first().map_or("", String::as_str);
     sys::launch::launch(&launch).map_err(|e| format!("start {program}: {e}"))
+}
+
+/// Why the service is passed over, if its condition does not hold.
+#[must_use]
+pub fn unmet(service: &Service) -> Option<String> {
+    let folder = service.condition_folder.as_ref()?;
+    let holds = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    (!holds).then(|| format!("not needed: there is nothing in {folder}"))
 }
 
 fn identity(service: &Service) -> Result<(u32, u32), String> {
@@ -139,6 +149,19 @@ fn c_string(text: &str) -> Result<CString, String> {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_condition_holds_while_its_folder_has_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut service = Service::new("a");
+        assert_eq!(unmet(&service), None);
+        service.condition_folder = Some(folder.path().display().to_string());
+        assert!(unmet(&service).unwrap().contains("nothing in /"));
+        fs::write(folder.path().join("core"), "").unwrap();
+        assert_eq!(unmet(&service), None);
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(unmet(&service).is_some());
+    }
 
     #[test]
     fn stored_descriptors_are_announced_and_none_are_not() {

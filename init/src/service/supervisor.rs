@@ -35,6 +35,8 @@ pub enum Event {
     Spawned(usize, u32),
     /// The effect [`Effect::Spawn`] has led to no process.
     SpawnFailed(usize),
+    /// There was nothing to start: its condition does not hold.
+    Skipped(usize),
     /// The main process was reaped.
     Exited(usize, LastExit),
     /// `READY=1`.
@@ -181,6 +183,7 @@ impl Supervisor {
             Event::Start => self.open = true,
             Event::Spawned(index, pid) => self.spawned(index, pid, now, effects),
             Event::SpawnFailed(index) => self.ended(index, false, now, effects),
+            Event::Skipped(index) => self.skipped(index),
             Event::Exited(index, exit) => self.exited(index, exit, now, effects),
             Event::Ready(index) => self.ready(index, now, effects),
             Event::Stopping(index) => self.stopping(index, now),

@@ -69,6 +69,15 @@ impl Supervisor {
         }
     }
 
+    /// It is done without having run, and whoever waits for it goes on.
+    pub(super) fn skipped(&mut self, index: usize) {
+        let unit = &mut self.units[index];
+        if !unit.at_rest() {
+            unit.state = State::Done;
+            unit.settled = true;
+        }
+    }
+
     pub(super) fn ready(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
         let unit = &mut self.units[index];
         if !matches!(unit.state, State::Starting { .. }) {

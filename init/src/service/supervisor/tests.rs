@@ -67,6 +67,19 @@ fn running() -> Supervisor {
 }
 
 #[test]
+fn a_service_whose_condition_does_not_hold_is_done_and_holds_up_nobody() {
+    let mut s = three();
+    step(&mut s, Event::Start, SECOND);
+    step(&mut s, Event::Spawned(2, 12), SECOND);
+    step(&mut s, Event::Ready(2), SECOND);
+    let effects = step(&mut s, Event::Skipped(1), SECOND);
+    assert_eq!(effects, [Effect::Spawn(0)]);
+    assert_eq!(s.units()[1].state(), ServiceState::Done);
+    assert!(!s.units()[1].is_failing());
+    assert_eq!(step(&mut s, Event::Tick, 2 * SECOND), []);
+}
+
+#[test]
 fn a_service_starts_when_those_before_it_are_ready_and_not_earlier() {
     let mut s = three();
     step(&mut s, Event::Start, SECOND);
