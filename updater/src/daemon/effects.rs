@@ -24,6 +24,9 @@ use std::time::Duration;
 /// How long the engine may take to tell which units are healthy.
 const TELL: Duration = Duration::from_secs(10);
 
+/// Before the counter is tried to be taken again.
+const AGAIN: Duration = Duration::from_secs(30);
+
 impl Daemon {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         let mut left: VecDeque<Effect> = effects.into();
@@ -108,6 +111,11 @@ impl Daemon {
     fn instead(&mut self, effect: &Effect, text: &str) {
         match effect {
             Effect::Stage(_) => self.event(Event::StageFailed(text.to_owned())),
+            // Each boot would take a try from a release that is good.
+            Effect::Bless => self.beside(|| {
+                std::thread::sleep(AGAIN);
+                Event::BlessAgain
+            }),
             // The name could not be changed: the loader is told for one boot, by variable.
             Effect::PutBehind(_) => {
                 let good = self.slots.as_ref().and_then(Slots::last_good);

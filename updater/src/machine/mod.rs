@@ -72,6 +72,8 @@ pub enum Event {
     /// The memory could not be made durable, e.g. on a full STATE, or PID 1 does not go down; the
     /// effects behind that one were dropped.
     Hindered(String),
+    /// The counter could not be taken from the running release, and is tried again.
+    BlessAgain,
     /// A person asks.
     Ask(Ask),
 }
@@ -176,6 +178,10 @@ impl Machine {
             }
             Event::MayLeave(answer) => Ok(self.may_leave(answer, now)),
             Event::Hindered(text) => Ok(self.hindered(&text, now)),
+            Event::BlessAgain => Ok(match self.memory.phase {
+                Phase::OnTrial { .. } => Vec::new(),
+                _ => vec![Effect::Bless],
+            }),
             Event::Ask(ask) => self.ask(ask, now),
         }
     }
