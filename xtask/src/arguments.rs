@@ -10,7 +10,7 @@ Usage: cargo xtask COMMAND
 
   run [--check]    install what is needed, build, boot in QEMU, run a web server in a container,
                    show its page and stay at the console; --check ends once the page was served
-  test [AREA…]     all tests, or those of the areas: host, boot, engine, updates
+  test [AREA…]     all tests, or those of the areas: host, boot, oci, engine, updates
   image            build the images of both profiles into target/image/
   soak [NAME]      long matrices, resumable, an hour at most: reboots, kills, power, writers, exits, lease,
                    fleet-kills, fleet-hang
@@ -21,7 +21,7 @@ Usage: cargo xtask COMMAND
   help             this text";
 
 /// The areas of `test`, in the order in which they run.
-pub const AREAS: [&str; 4] = ["host", "boot", "engine", "updates"];
+pub const AREAS: [&str; 5] = ["host", "boot", "oci", "engine", "updates"];
 
 /// What `bench` measures.
 pub const BENCHES: [&str; 2] = ["boot", "fleet"];
@@ -162,7 +162,7 @@ mod tests {
         let cases = [
             ("rnu", "run, test"),
             ("run --chekc", "--check"),
-            ("test flete", "host, boot, engine, updates"),
+            ("test flete", "host, boot, oci, engine, updates"),
             ("image x", "`x`"),
             ("soak --fast", "--fast"),
             ("bench", "boot"),

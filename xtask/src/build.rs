@@ -67,6 +67,22 @@ pub fn probe() -> Outcome<()> {
     progress::quietly("build skeg-probe (static)", &mut guest_cargo(&arguments))
 }
 
+/// `skeg` without one of its defences at a time, for the tests of breakouts: a debug build, and never on an image.
+pub fn mutant() -> Outcome<()> {
+    let arguments = ["build", "-p", "skeg", "--features", "mutants"];
+    progress::quietly(
+        "build skeg without its defences, for tests",
+        &mut cargo(&arguments),
+    )?;
+    let (from, to) = (
+        place::host_program("skeg"),
+        place::host_program("skeg-mutant"),
+    );
+    let copied = std::fs::copy(&from, &to);
+    copied.map_err(|e| format!("copy {} to {}: {e}", from.display(), to.display()))?;
+    Ok(())
+}
+
 /// Cargo gives both builds of `skeg` one name.
 fn crashing_skeg() -> std::path::PathBuf {
     place::guest_program(place::release(), "skeg-with-crash-points")

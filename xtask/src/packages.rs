@@ -18,7 +18,7 @@ const fn package(name: &'static str, purpose: &'static str) -> Package {
 
 /// Nothing here starts a daemon on this machine. Kernel, firmware and loader are not installed: the
 /// image builder fetches pinned packages and unpacks them under `target/`.
-const NEEDED: [Package; 22] = [
+const NEEDED: [Package; 23] = [
     package("qemu-system-x86", "the machine"),
     package(
         "util-linux",
@@ -35,6 +35,7 @@ const NEEDED: [Package; 22] = [
     package("libostree-dev", "to publish releases"),
     package("pkg-config", "finds libostree"),
     package("zstd", "to measure what a release weighs on the wire"),
+    package("cpio", "the machine that compares OCI runtimes"),
     package("skopeo", "pushes the demo's image"),
     package(
         "busybox-static",

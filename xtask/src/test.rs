@@ -8,7 +8,7 @@ use crate::{Outcome, build, place, progress, run};
 use std::process::Command;
 
 /// Test programs of `qemu-tests/tests` by area.
-const MACHINES: [(&str, &[&str]); 3] = [
+const MACHINES: [(&str, &[&str]); 4] = [
     (
         "boot",
         &[
@@ -22,6 +22,7 @@ const MACHINES: [(&str, &[&str]); 3] = [
             "config",
         ],
     ),
+    ("oci", &["oci_breakouts"]),
     (
         "engine",
         &[
@@ -49,6 +50,9 @@ pub fn run(areas: &[String]) -> Outcome<()> {
     }
     if MACHINES.iter().any(|(area, _)| wanted(area)) {
         run::prepare(&["vm", "test"])?;
+    }
+    if wanted("oci") {
+        build::mutant()?;
     }
     for (area, programs) in MACHINES {
         if wanted(area) {
