@@ -155,7 +155,7 @@ fn drive(line: &mut Line, number: usize, disk: &Drive, parts: &Parts) {
         line.option("-blockdev", node("written", file));
         line.option("-blockdev", node("log", escaped(log)));
         // Sectors as disks write them whole; no discards, which say nothing of what they leave.
-        let logged = "driver=blklogwrites,node-name=disk0,file=written,log=log,log-sector-size=512";
+        let logged = "driver=blklogwrites,node-name=disk0,file=written,log=log,log-sector-size=512,log-super-update-interval=1";
         line.option("-blockdev", logged);
         return device(line, number, parts);
     }

@@ -108,6 +108,25 @@ impl Disk {
         self.put(at, &format!("{folder}/{name}"), text)
     }
 
+    /// Where the ESP lies, and its length, in bytes.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn esp(&self) -> Result<(u64, u64)> {
+        let partitions = partitions(&self.path)?;
+        let esp = partitions.first().context("no first partition")?;
+        Ok((esp.start, esp.length))
+    }
+
+    /// Copies the ESP into a file of its own.
+    ///
+    /// # Errors
+    /// What dd says.
+    pub fn copy_esp(&self, out: &Path) -> Result<()> {
+        let (start, length) = self.esp()?;
+        extract(&self.path, Partition { start, length }, out)
+    }
+
     /// Changes a file on the ESP of a machine that is off.
     ///
     /// # Errors
@@ -353,7 +372,7 @@ fn tool(name: &str, arguments: &[&str]) -> Result<()> {
 }
 
 /// A tool that may be in one of root's folders.
-fn command(name: &str) -> Command {
+pub(crate) fn command(name: &str) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(name);
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));

@@ -10,6 +10,7 @@ pub mod layer;
 pub mod layout;
 pub mod probe;
 pub mod registry;
+pub mod releases;
 pub mod runtimes;
 pub mod tools;
 pub mod web;

@@ -221,8 +221,10 @@ impl<'a> Machine<'a> {
             write_log: self.log_writes.then(|| file("writes")),
         };
         if let Some(log) = &parts.write_log {
-            // QEMU opens it, and does not make it.
-            std::fs::File::create(log).with_context(|| format!("create {}", log.display()))?;
+            // QEMU opens it, and neither makes it nor lets it grow.
+            std::fs::File::create(log)
+                .and_then(|file| file.set_len(LONGEST_LOG))
+                .with_context(|| format!("create {}", log.display()))?;
         }
         let write_log = parts.write_log.clone();
         let mut qemu = Qemu::spawn(&parts, &file("qemu"))?;
@@ -273,6 +275,9 @@ impl<'a> Machine<'a> {
 /// An emulated timer on a busy host can miss the moment in which the kernel checks that it ticks, and the
 /// kernel panics.
 const PATIENT: &str = " no_timer_check";
+
+/// A record of writes, sparse, in bytes.
+const LONGEST_LOG: u64 = 16 << 30;
 
 /// A machine that runs, until it is dropped.
 pub struct Running {
