@@ -65,6 +65,8 @@ struct Known {
     /// What it was last started as.
     started: Option<String>,
     on_disconnect: OnDisconnect,
+    /// Ordered to start since the last tick: most run a moment later, and are told once.
+    fresh: bool,
 }
 
 /// All of them.
@@ -84,6 +86,7 @@ impl Local {
                 order: 0,
                 started: Some(text.clone()),
                 on_disconnect: on_disconnect(name, text),
+                fresh: false,
             };
             (name.clone(), known)
         };
@@ -96,6 +99,13 @@ impl Local {
     /// Orders are numbered from here.
     pub(super) fn number_from(&mut self, number: u64) {
         self.orders = number;
+    }
+
+    /// Time has passed: what still starts is told.
+    pub(super) fn tick(&mut self) {
+        self.units
+            .values_mut()
+            .for_each(|known| known.fresh = false);
     }
 
     /// The host tells of a unit, after it carried out this order.
@@ -182,6 +192,7 @@ impl Local {
             }
             self.orders += 1;
             known.is = Is::Starting;
+            known.fresh = true;
             known.order = self.orders;
             known.started = Some(text.clone());
             orders.push(Order::Start {
@@ -202,7 +213,8 @@ impl Local {
         told: &BTreeMap<UnitName, StatusRecord>,
     ) -> Vec<(UnitName, Option<StatusRecord>)> {
         let mut news = Vec::new();
-        for (name, known) in &self.units {
+        let waits = |known: &Known| known.is == Is::Starting && known.fresh;
+        for (name, known) in self.units.iter().filter(|(_, known)| !waits(known)) {
             let revision = placed.get(name).map(|(_, revision)| *revision);
             let status = known.status(revision);
             if status.as_ref() != told.get(name) {

@@ -102,7 +102,7 @@ impl Agent {
     pub fn step(&mut self, input: Input, now: Duration) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
-            Input::Tick => {}
+            Input::Tick => self.local.tick(),
             Input::Reply(number, reply) => self.reply(number, reply, &mut out),
             Input::Watched(number, watched) if self.watch == Some(number) => self.watched(watched),
             Input::Watched(..) => {}

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::store::{Compare, Write};
 use crate::unit::Options;
 
-use formats::fleet::{Desired, Key, MAX_VALUE, UnitName, UnitRecord, encode};
+use formats::fleet::{Desired, Key, MAX_VALUE, RolloutRecord, UnitName, UnitRecord, encode};
 
 /// More than this many units are not taken.
 const MOST_UNITS: usize = 50_000;
@@ -66,17 +66,52 @@ pub(super) async fn put(service: &Service, name: UnitName, wish: Wish) -> Result
     if before.as_ref() == Some(&record) {
         return Ok(false);
     }
-    let key = Key::Unit(name);
-    let when = vec![Compare::Modified(key.clone(), modified)];
-    let write = Write::Put {
+    let key = Key::Unit(name.clone());
+    let mut when = vec![Compare::Modified(key.clone(), modified)];
+    let mut then = vec![Write::Put {
         key,
         value: encode(&record),
         lease: None,
-    };
-    if service.write(when, vec![write]).await? {
+    }];
+    if let Some((at, write)) = rollout(service, &name, before.as_ref(), &record) {
+        when.push(Compare::Modified(Key::Rollout(name), at));
+        then.push(write);
+    }
+    if service.write(when, then).await? {
         return Ok(fresh);
     }
     Err(Failure::raced())
+}
+
+/// A changed text of instances that run goes round, and comes back to what ran before: to what the
+/// last one began with, if that is not through. What the record's revision has to be, and its change.
+fn rollout(
+    service: &Service,
+    name: &UnitName,
+    before: Option<&UnitRecord>,
+    after: &UnitRecord,
+) -> Option<(i64, Write)> {
+    let before = before.filter(|b| name.is_template() && b.text != after.text)?;
+    let runs = |record: &UnitRecord| {
+        let counts = || Options::parse(name, &record.text).is_ok_and(|o| o.count.is_some());
+        record.desired == Desired::Launched && counts()
+    };
+    let known = service
+        .shared
+        .look(|engine| engine.mirror().rollouts.get(name).cloned());
+    let at = known.as_ref().map_or(0, |known| known.modified);
+    let key = Key::Rollout(name.clone());
+    if !runs(before) || !runs(after) {
+        return known.map(|_| (at, Write::Delete(key)));
+    }
+    let goes = known.filter(|known| known.value.returned.is_none());
+    let good = goes.map_or_else(|| before.text.clone(), |known| known.value.good);
+    let value = encode(&RolloutRecord {
+        good,
+        returned: None,
+    });
+    let lease = None;
+    Some((at, Write::Put { key, value, lease }))
 }
 
 /// A template runs by its `Count=` only, and only if its instances' options can be read.
@@ -172,7 +207,11 @@ pub(super) async fn destroy(service: &Service, name: &UnitName) -> Result<(), Fa
     }
     let key = Key::Unit(name.clone());
     let when = vec![Compare::Modified(key.clone(), modified)];
-    if service.write(when, vec![Write::Delete(key)]).await? {
+    let mut then = vec![Write::Delete(key)];
+    if name.is_template() {
+        then.push(Write::Delete(Key::Rollout(name.clone())));
+    }
+    if service.write(when, then).await? {
         return Ok(());
     }
     Err(Failure::raced())

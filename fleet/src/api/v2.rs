@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use formats::fleet::{DutyRecord, Key, UnitName, encode};
+use formats::fleet::{DutyRecord, Key, PlacedRecord, UnitName, encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -53,6 +53,7 @@ fn entity(mirror: &Mirror, name: &UnitName, with_text: bool) -> Option<Value> {
         "global": unit.value.1.options.global,
         "revision": unit.modified,
         "count": unit.value.1.options.count.filter(|_| name.is_template()),
+        "rollout": rollout(mirror, name),
         "of": mirror.counted.get(name).map(UnitName::as_str),
         "on": places.map(on).collect::<Vec<_>>(),
     });
@@ -60,6 +61,29 @@ fn entity(mirror: &Mirror, name: &UnitName, with_text: bool) -> Option<Value> {
         entity["text"] = unit.value.0.text.clone().into();
     }
     Some(entity)
+}
+
+/// How far a template's changed text is.
+fn rollout(mirror: &Mirror, template: &UnitName) -> Option<Value> {
+    let record = &mirror.rollouts.get(template)?.value;
+    let text = &mirror.units.get(template)?.value.0.text;
+    let counted = mirror.counted.iter().filter(|(_, of)| *of == template);
+    let texts = counted.filter_map(|(name, _)| {
+        mirror
+            .placed
+            .get(name)?
+            .values()
+            .find_map(|at| match &at.value {
+                PlacedRecord::Here { text, .. } => Some(text),
+                PlacedRecord::Leaving => None,
+            })
+    });
+    let all: Vec<_> = texts.collect();
+    Some(json!({
+        "returned": record.returned,
+        "changed": all.iter().filter(|other| **other == text).count(),
+        "instances": all.len(),
+    }))
 }
 
 pub(super) async fn units(State(service): Api) -> Answer {

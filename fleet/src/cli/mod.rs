@@ -99,6 +99,14 @@ enum Verb {
         /// Its name
         unit: String,
     },
+    /// How far a template's changed text has gone round its instances; waits for its end
+    Rollout {
+        /// The template
+        template: String,
+        /// Say it once, do not wait
+        #[arg(long)]
+        no_block: bool,
+    },
     /// Check unit files, without a cluster
     Verify {
         /// The files

@@ -108,6 +108,7 @@ async fn ask(arguments: &Arguments) -> Done {
             .ask(Method::POST, "/fleet/v2/brake/lift", None)
             .await
             .map(drop),
+        Verb::Rollout { template, no_block } => api.rollout(template, *no_block).await,
         Verb::Reboots => api.reboots().await,
         Verb::RebootSlots { group, slots } => {
             let path = format!("/fleet/v2/reboots/{}", simple(group)?);
@@ -345,6 +346,38 @@ impl Api {
             );
         });
         Ok(())
+    }
+
+    /// Follows a rollout; one that came back is an error.
+    async fn rollout(&self, template: &str, no_block: bool) -> Done {
+        let path = path(template)?;
+        let mut last = String::new();
+        loop {
+            let unit = self.client.get(&path).await?;
+            let rollout = &unit["rollout"];
+            if rollout.is_null() {
+                println!("{template}: all instances have its text");
+                return Ok(());
+            }
+            if let Some(why) = rollout["returned"].as_str() {
+                return Err(format!(
+                    "{template} has the text again that ran before: {why}"
+                ));
+            }
+            let line = format!(
+                "{template}: {} of {} instances have the new text",
+                cell(&rollout["changed"]),
+                cell(&rollout["instances"])
+            );
+            if line != last {
+                println!("{line}");
+                last = line;
+            }
+            if no_block {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     async fn reboots(&self) -> Done {

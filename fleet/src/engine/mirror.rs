@@ -6,7 +6,7 @@ use crate::store::{Change, Item, Revision};
 use crate::unit::{Options, Unit};
 use formats::fleet::{
     Desired, DutyRecord, Key, MachineId, MachineRecord, PlacedRecord, RebootGroup, RebootRecord,
-    StatusRecord, UnitName, UnitRecord, decode,
+    RolloutRecord, StatusRecord, UnitName, UnitRecord, decode,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +36,8 @@ pub struct Mirror {
     pub placed: BTreeMap<UnitName, BTreeMap<MachineId, At<PlacedRecord>>>,
     /// `status/`.
     pub status: BTreeMap<(UnitName, MachineId), StatusRecord>,
+    /// `rollout/`, by template.
+    pub rollouts: BTreeMap<UnitName, At<RolloutRecord>>,
     /// `reboot/`.
     pub reboots: BTreeMap<RebootGroup, At<RebootRecord>>,
     /// When the leader's key was created, and by whom, if there is one.
@@ -97,6 +99,10 @@ impl Mirror {
             Key::Status(id, name) => drop(self.status.insert((name, id), decode(bytes)?)),
             Key::Leader => self.leader = Some((item.created, decode(bytes).unwrap_or_default())),
             Key::Brake => self.brake = true,
+            Key::Rollout(name) => {
+                let value = decode(bytes)?;
+                self.rollouts.insert(name, At { value, modified });
+            }
             Key::Reboot(group) => {
                 let value = decode(bytes)?;
                 self.reboots.insert(group, At { value, modified });
@@ -120,6 +126,7 @@ impl Mirror {
             Ok(Key::Status(id, name)) => drop(self.status.remove(&(name, id))),
             Ok(Key::Leader) => self.leader = None,
             Ok(Key::Brake) => self.brake = false,
+            Ok(Key::Rollout(name)) => drop(self.rollouts.remove(&name)),
             Ok(Key::Reboot(group)) => drop(self.reboots.remove(&group)),
             Err(_) => {}
         }

@@ -4,6 +4,7 @@
 //! while it leads, and etcd refuses what it writes after.
 
 pub mod mirror;
+pub mod rollout;
 pub mod rounds;
 #[cfg(any(test, feature = "sim"))]
 mod sabotage;
@@ -62,6 +63,7 @@ pub struct Engine {
     lease: Option<(LeaseId, Duration)>,
     mirror: Mirror,
     brake: Brake,
+    pace: rollout::Pace,
     asked: BTreeMap<u64, Purpose>,
     next: u64,
     heard: Duration,
@@ -89,6 +91,7 @@ impl Engine {
             lease: None,
             mirror: Mirror::default(),
             brake: Brake::new(patience.ttl, now),
+            pace: rollout::Pace::default(),
             asked: BTreeMap::new(),
             next: 0,
             heard: now,
@@ -147,7 +150,7 @@ impl Engine {
     #[must_use]
     pub fn rest(&self) -> Duration {
         let lost = self.mirror.machines.len() > self.mirror.alive.len();
-        let busy = lost && self.leads().is_some();
+        let busy = (lost || rollout::Pace::is_busy(&self.mirror)) && self.leads().is_some();
         self.patience.ttl / if busy { 20 } else { 6 }
     }
 
@@ -385,7 +388,8 @@ impl Engine {
     fn lead(&mut self, revision: Revision, now: Duration, asks: &mut Vec<Ask>) {
         let busy = self.asking(|p| matches!(p, Purpose::Round | Purpose::Brake));
         let lost = self.mirror.machines.len() > self.mirror.alive.len();
-        let waits = lost && now.saturating_sub(self.planned) >= self.patience.ttl / 20;
+        let waits = lost || rollout::Pace::is_busy(&self.mirror);
+        let waits = waits && now.saturating_sub(self.planned) >= self.patience.ttl / 20;
         if busy || self.mirror.revision < self.settled_at || !(self.changed || waits) {
             return;
         }
@@ -419,7 +423,8 @@ impl Engine {
         let world = rounds::world(&self.mirror, &self.brake, self.patience, now);
         #[cfg(any(test, feature = "sim"))]
         let world = sabotage::world(world, self.sabotage);
-        for txn in rounds::round(&self.mirror, &world, revision) {
+        let verdict = self.pace.judge(&self.mirror, now);
+        for txn in rounds::round(&self.mirror, &world, &verdict, revision) {
             self.ask(Purpose::Round, Request::Txn(txn), asks);
         }
     }

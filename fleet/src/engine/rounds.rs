@@ -6,6 +6,7 @@
 mod globals;
 
 use super::mirror::{At, Mirror};
+use super::rollout::Verdict;
 use crate::brake::Brake;
 use crate::machine::{Duty, Machine, Presence};
 use crate::plan::{Patience, Placement, Step, World, plan};
@@ -122,7 +123,7 @@ type Change = (Vec<Compare>, Write);
 /// The transactions of one round. Each key is changed once: etcd refuses a transaction that changes
 /// one twice. What goes comes first, so that nothing is renewed that leaves.
 #[must_use]
-pub fn round(mirror: &Mirror, world: &World, leader: Revision) -> Vec<Txn> {
+pub fn round(mirror: &Mirror, world: &World, verdict: &Verdict, leader: Revision) -> Vec<Txn> {
     let mut changes: Vec<Change> = cleared(mirror, world);
     changes.extend(globals::changes(mirror, world));
     for step in plan(world).steps {
@@ -135,7 +136,8 @@ pub fn round(mirror: &Mirror, world: &World, leader: Revision) -> Vec<Txn> {
             Step::Place { unit, machine } => arrival(mirror, world, &unit, &machine),
         });
     }
-    changes.extend(renewed(mirror));
+    changes.extend(renewed(mirror, verdict));
+    changes.extend(verdict.changes.iter().cloned());
     let mut changed = BTreeSet::new();
     changes.retain(|(_, write)| {
         let (Write::Put { key, .. } | Write::Delete(key)) = write;
@@ -199,10 +201,11 @@ fn cleared(mirror: &Mirror, world: &World) -> Vec<Change> {
 }
 
 /// Placements whose unit was changed.
-fn renewed(mirror: &Mirror) -> Vec<Change> {
+fn renewed(mirror: &Mirror, verdict: &Verdict) -> Vec<Change> {
     let mut changes = Vec::new();
     for (name, places) in &mirror.placed {
-        let Some(unit) = mirror.units.get(name) else {
+        let waits = verdict.held.contains(name) && !verdict.next.contains(name);
+        let Some(unit) = mirror.units.get(name).filter(|_| !waits) else {
             continue;
         };
         let record = &unit.value.0;

@@ -7,6 +7,7 @@ use super::etcd::Etcd;
 use crate::agent::Order;
 use crate::brake::Brake;
 use crate::engine::mirror::Mirror;
+use crate::engine::rollout::Pace;
 use crate::engine::rounds;
 use crate::plan::{Waiting, plan};
 use crate::store::{Compare, Request, Write};
@@ -214,6 +215,9 @@ pub fn settled(cluster: &Cluster) -> Result<(), Violation> {
     let brake = Brake::new(Duration::ZERO, Duration::ZERO);
     if mirror.brake {
         return broken(cluster, "the brake is still on".to_owned());
+    }
+    if Pace::is_busy(&mirror) {
+        return broken(cluster, "a change still goes round".to_owned());
     }
     let world = rounds::world(&mirror, &brake, patience(), cluster.now);
     let plan = plan(&world);

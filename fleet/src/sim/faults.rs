@@ -5,7 +5,9 @@
 use super::Chance;
 use super::cluster::{Cluster, machine};
 use crate::agent::Heard;
-use formats::fleet::{Desired, DutyRecord, Key, UnitName, UnitRecord, encode};
+use formats::fleet::{
+    Desired, DutyRecord, Key, RolloutRecord, UnitName, UnitRecord, decode, encode,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -195,10 +197,22 @@ fn user(cluster: &mut Cluster) {
 /// A template asks for other instances than before, or is gone.
 fn count(cluster: &mut Cluster) {
     let (number, version) = (cluster.chance.below(5), cluster.chance.below(3));
-    let text = format!("[Service]\nExecStart=/bin/serve {version}\n[X-Fleet]\nCount={number}\n");
+    let text = format!(
+        "[Service]\nExecStart=/bin/serve {version}\n[X-Fleet]\nCount={number}\nRollout=settle=1s wait=40s\n"
+    );
     let desired = Desired::Launched;
     let record = encode(&UnitRecord { desired, text });
     let value = (number > 0).then_some(&record[..]);
+    // As the API does it: what ran before is what a change comes back to.
+    let before = cluster.etcd.get("units/c@.service");
+    let before = before.and_then(|item| decode::<UnitRecord>(&item.value).ok());
+    let rollout = before.filter(|_| number > 0).map(|before| {
+        encode(&RolloutRecord {
+            good: before.text,
+            returned: None,
+        })
+    });
+    cluster.etcd.poke("rollout/c@.service", rollout.as_deref());
     cluster.etcd.poke("units/c@.service", value);
 }
 

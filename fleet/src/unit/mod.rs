@@ -5,6 +5,7 @@
 pub mod options;
 pub mod requirement;
 pub mod resources;
+pub mod rollout;
 mod specifier;
 
 pub use formats::fleet::{Desired, UnitName};

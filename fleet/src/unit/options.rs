@@ -4,6 +4,7 @@
 
 use super::requirement::Requirement;
 use super::resources::Demand;
+use super::rollout::Rollout;
 use super::{UnitName, specifier};
 use crate::machine::MachineId;
 use formats::unit_file::{self, Entry, Problem, words};
@@ -11,7 +12,7 @@ use glob::Pattern;
 use std::time::Duration;
 
 /// Every key of the section.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "MachineID",
     "MachineOf",
     "MachineMetadata",
@@ -23,6 +24,7 @@ pub const KEYS: [&str; 11] = [
     "Priority",
     "OnDisconnect",
     "Count",
+    "Rollout",
 ];
 
 /// What fleet called some of them before; still taken.
@@ -71,6 +73,8 @@ pub struct Options {
     pub on_disconnect: OnDisconnect,
     /// For a template: how many instances there shall be.
     pub count: Option<u32>,
+    /// For a template: how a changed text goes round its instances.
+    pub rollout: Rollout,
 }
 
 impl Options {
@@ -101,7 +105,7 @@ impl Options {
         let key = current(&entry.key);
         let said = |message: String| format!("{key}=: {message}");
         // A template's own values may name an instance that only its instances have.
-        if name.is_template() && key != "Count" {
+        if name.is_template() && !["Count", "Rollout"].contains(&key) {
             return known(key);
         }
         let value = specifier::expand(&entry.value, name).map_err(said)?;
@@ -136,6 +140,7 @@ impl Options {
             "Priority" => self.priority = priority(value)?,
             "OnDisconnect" => self.on_disconnect = on_disconnect(words)?,
             "Count" => self.count = Some(count(value)?),
+            "Rollout" => words.iter().try_for_each(|word| self.rollout.word(word))?,
             other => known(other)?,
         }
         Ok(())

@@ -3,7 +3,7 @@
 //!
 //! Everything dies with the test.
 
-use crate::etcd_server::Etcd;
+use crate::etcd_server::{Etcd, free_port};
 use crate::systemd1_peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::CommandExt;
@@ -138,8 +138,7 @@ impl Cluster {
         let ttl = self.ttl;
         let (tokens, port) = (folder.join("tokens"), folder.join("port"));
         let port = std::fs::read_to_string(&port).unwrap_or_else(|_| {
-            let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            let number = socket.local_addr().expect("its number").port().to_string();
+            let number = free_port().to_string();
             std::fs::write(&port, &number).expect("a file");
             number
         });
@@ -287,7 +286,7 @@ impl Cluster {
         })
     }
 
-    pub fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
+    pub fn until(&self, what: &str, mut is: impl FnMut(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !is(self) {
             assert!(

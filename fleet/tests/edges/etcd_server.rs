@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Cluster members with their data.
@@ -57,9 +58,18 @@ fn pinned() -> PathBuf {
     target.join("debian").join(&hash[..64])
 }
 
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("its number").port()
+/// A port that nobody has: below those that the kernel gives to connections, and never the same twice
+/// in this program.
+pub fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(97);
+    loop {
+        let number = own.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 15_000 + u16::try_from(number % 16_000).expect("it fits");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Etcd {

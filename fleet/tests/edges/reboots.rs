@@ -1,6 +1,7 @@
 //! Who may reboot: the fleet_lock protocol as Zincati speaks it, on two engines and a real etcd.
 
 use crate::cluster::Cluster;
+use crate::etcd_server::free_port;
 use std::io::{Read, Write};
 
 /// Asks as Zincati does; status and body.
@@ -29,9 +30,7 @@ fn send(address: &str, verb: &str, header: &str, body: &str) -> (u16, String) {
 fn cluster() -> (Cluster, [String; 2]) {
     let mut c = Cluster::start(1, 2, 1);
     let addresses = [0, 1].map(|number| {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = socket.local_addr().expect("its number").to_string();
-        drop(socket);
+        let address = format!("127.0.0.1:{}", free_port());
         c.kill_engine(number);
         restart(&mut c, number, &address);
         address

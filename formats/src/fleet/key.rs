@@ -27,6 +27,8 @@ pub enum Key {
     Brake,
     /// `reboot/<group>`: which machines of a group may reboot now.
     Reboot(RebootGroup),
+    /// `rollout/<template>`: a changed text goes round its instances, or came back.
+    Rollout(UnitName),
 }
 
 /// A text that is no key of the fleet.
@@ -58,6 +60,7 @@ impl fmt::Display for Key {
             Self::Leader => f.write_str("engine/leader"),
             Self::Brake => f.write_str("engine/brake"),
             Self::Reboot(group) => write!(f, "reboot/{group}"),
+            Self::Rollout(name) => write!(f, "rollout/{name}"),
         }
     }
 }
@@ -79,6 +82,7 @@ impl FromStr for Key {
             ["status", m, u] => Ok(Self::Status(id(m)?, name(u)?)),
             ["engine", "leader"] => Ok(Self::Leader),
             ["engine", "brake"] => Ok(Self::Brake),
+            ["rollout", u] => Ok(Self::Rollout(name(u)?)),
             ["reboot", group] => Ok(Self::Reboot(group.parse().map_err(|_| bad())?)),
             _ => Err(bad()),
         }
@@ -118,6 +122,10 @@ mod tests {
             ),
             (Key::Leader, "engine/leader"),
             (Key::Brake, "engine/brake"),
+            (
+                Key::Rollout("web@.service".parse().unwrap()),
+                "rollout/web@.service",
+            ),
             (
                 Key::Reboot("eu.workers-1".parse().unwrap()),
                 "reboot/eu.workers-1",

@@ -7,6 +7,7 @@ mod key;
 mod machine_id;
 mod reboot;
 mod record;
+mod rollout;
 mod unit_name;
 
 pub use key::{BadKey, Key, placed_on, status_of};
@@ -16,4 +17,5 @@ pub use record::{
     Desired, DutyRecord, MAX_VALUE, MachineRecord, PlacedRecord, StatusRecord, UnitRecord, decode,
     encode,
 };
+pub use rollout::RolloutRecord;
 pub use unit_name::{BadName, UnitName};

@@ -47,9 +47,13 @@ fn the_last_word_of_a_machine_that_was_given_up_keeps_no_unit_waiting() {
     let patience = Patience::default();
     let brake = Brake::new(patience.ttl, Duration::ZERO);
     let at_once = world(&mirror, &brake, patience, Duration::ZERO);
-    assert_eq!(round(&mirror, &at_once, 1), [], "a new leader waits a TTL");
+    assert_eq!(
+        round(&mirror, &at_once, &Verdict::default(), 1),
+        [],
+        "a new leader waits a TTL"
+    );
     let later = world(&mirror, &brake, patience, patience.ttl);
-    let txns = round(&mirror, &later, 1);
+    let txns = round(&mirror, &later, &Verdict::default(), 1);
     let key = Key::Placed(id(2), name);
     let arrives = |write: &Write| matches!(write, Write::Put { key: k, .. } if *k == key);
     assert!(

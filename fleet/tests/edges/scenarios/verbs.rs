@@ -3,7 +3,7 @@
 use super::Scenario;
 use crate::cluster::Cluster;
 
-pub const ALL: [Scenario; 26] = [
+pub const ALL: [Scenario; 28] = [
     ("submit tells a unit and places nothing", submit),
     (
         "submit of a unit that is there keeps what it does",
@@ -31,6 +31,11 @@ pub const ALL: [Scenario; 26] = [
     ("a template itself never starts", template),
     ("Count= makes so many instances, more and fewer", counted),
     ("one of a Count= is its template's to change", counted_one),
+    ("a changed Count= goes round, one at a time", rolls),
+    (
+        "a change that does not run comes back by itself",
+        comes_back,
+    ),
     ("apply starts a folder and takes what changed", apply),
     ("json is what scripts read", json),
 ];
@@ -257,6 +262,46 @@ fn counted_one(c: &mut Cluster) {
     );
     c.cli(&["destroy", "a@.service"]);
     c.until("both end", |c| c.running().is_empty());
+}
+
+const ROLLS: &str = "Count=4\nRollout=settle=1s wait=30s\n";
+
+/// Instances that run with this in their text.
+fn with(c: &Cluster, part: &str) -> usize {
+    let peers = c.peers.iter().map(|peer| {
+        let state = peer.state.lock().unwrap();
+        let texts = state.running.values();
+        texts.filter(|text| text.contains(part)).count()
+    });
+    peers.sum()
+}
+
+fn rolls(c: &mut Cluster) {
+    c.run("a@.service", ROLLS);
+    c.file("a@.service", &format!("{ROLLS}# other"));
+    c.cli(&["start", "--no-block", "--replace", "a@.service"]);
+    let mut fewest = 4;
+    c.until("all have it", |c| {
+        fewest = fewest.min(c.running().len());
+        with(c, "# other") == 4
+    });
+    assert!(fewest >= 3, "only {fewest} ran at once");
+    let told = c.cli(&["rollout", "a@.service"]);
+    assert!(told.contains("all instances"), "{told}");
+}
+
+fn comes_back(c: &mut Cluster) {
+    c.run("a@.service", ROLLS);
+    let bad = format!("[Service]\nExecStart=/bin/false\n[X-Fleet]\n{ROLLS}");
+    std::fs::write(c.path("a@.service"), bad).unwrap();
+    c.cli(&["start", "--no-block", "--replace", "a@.service"]);
+    let error = c.refused(&["rollout", "a@.service"]);
+    assert!(error.contains("did not run with the new text"), "{error}");
+    c.until("all run again", |c| with(c, "/bin/sleep") == 4);
+    let failed = |line: &&String| line.starts_with("start a@");
+    let starts = c.history().concat().iter().filter(failed).count();
+    assert!(starts <= 4 + 1 + 1, "one was tried: {starts} starts");
+    assert!(c.cli(&["cat", "a@.service"]).contains("/bin/sleep"));
 }
 
 fn apply(c: &mut Cluster) {
