@@ -3,6 +3,7 @@
 //! It speaks with the API alone, never with etcd; what the API refuses is printed as it said it.
 
 mod client;
+mod deploys;
 mod files;
 mod tables;
 mod verbs;

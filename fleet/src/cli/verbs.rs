@@ -132,7 +132,7 @@ async fn ask(arguments: &Arguments) -> Done {
 }
 
 /// A name as part of a path: it has nothing that would have to be escaped.
-fn path(unit: &str) -> Result<String, String> {
+pub(super) fn path(unit: &str) -> Result<String, String> {
     let name: UnitName = unit.parse().map_err(|e| format!("{e}"))?;
     Ok(format!("/fleet/v2/units/{name}").replace('\\', "%5C"))
 }
@@ -152,14 +152,14 @@ fn plain(machine: &str) -> Result<&str, String> {
         .ok_or_else(|| format!("expected a machine's id or how it begins, found {machine:?}"))
 }
 
-struct Api {
-    client: Client,
+pub(super) struct Api {
+    pub(super) client: Client,
     output: Output,
-    legend: bool,
+    pub(super) legend: bool,
 }
 
 impl Api {
-    fn show(&self, value: &Value, table: impl FnOnce()) {
+    pub(super) fn show(&self, value: &Value, table: impl FnOnce()) {
         match self.output {
             Output::Json => println!("{value:#}"),
             Output::Table => table(),
@@ -344,68 +344,6 @@ impl Api {
                 &rows,
                 self.legend,
             );
-        });
-        Ok(())
-    }
-
-    /// Follows a rollout; one that came back is an error.
-    async fn rollout(&self, template: &str, no_block: bool) -> Done {
-        let path = path(template)?;
-        let mut last = String::new();
-        loop {
-            let unit = self.client.get(&path).await?;
-            let rollout = &unit["rollout"];
-            if rollout.is_null() {
-                println!("{template}: all instances have its text");
-                return Ok(());
-            }
-            if let Some(why) = rollout["returned"].as_str() {
-                return Err(format!(
-                    "{template} has the text again that ran before: {why}"
-                ));
-            }
-            let line = format!(
-                "{template}: {} of {} instances have the new text",
-                cell(&rollout["changed"]),
-                cell(&rollout["instances"])
-            );
-            if line != last {
-                println!("{line}");
-                last = line;
-            }
-            if no_block {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    async fn reboots(&self) -> Done {
-        let all = self.client.get("/fleet/v2/reboots").await?;
-        self.show(&all, || {
-            let mut rows = Vec::new();
-            for group in all["groups"].as_array().into_iter().flatten() {
-                let holders = group["holders"].as_array().map_or(&[][..], Vec::as_slice);
-                let slots = format!("{} of {}", holders.len(), cell(&group["slots"]));
-                if holders.is_empty() {
-                    rows.push(vec![
-                        cell(&group["group"]),
-                        slots.clone(),
-                        "-".into(),
-                        "-".into(),
-                    ]);
-                }
-                rows.extend(holders.iter().map(|holder| {
-                    let since = format!("{} s", cell(&holder["seconds"]));
-                    vec![
-                        cell(&group["group"]),
-                        slots.clone(),
-                        cell(&holder["id"]),
-                        since,
-                    ]
-                }));
-            }
-            print(&["GROUP", "SLOTS", "MACHINE", "FOR"], &rows, self.legend);
         });
         Ok(())
     }
