@@ -2,10 +2,10 @@
 //!
 //! A client that does not read, or sends no request, costs a thread of its own and no more.
 
-use super::{Daemon, Input, now};
+use super::{Daemon, Input, last_words, now};
 use crate::esp::slots::Slots;
 use crate::machine::{Ask, Event};
-use formats::update::{MAX_LINE, Phase, Reply, Request, Status};
+use formats::update::{MAX_LINE, Outcome, Phase, Reply, Request, Status};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -65,6 +65,7 @@ impl Daemon {
         let ask = match request {
             Request::Status => return drop(client.send(Reply::Status(self.status()))),
             Request::History => {
+                self.recollect();
                 let entries = self.machine.memory.history.clone();
                 return drop(client.send(Reply::History { entries }));
             }
@@ -128,6 +129,26 @@ impl Daemon {
         }
         for client in waiting {
             let _ = client.send(reply.clone());
+        }
+    }
+
+    /// PID 1 takes what a crash left in the firmware over with its first write to the journal, which may
+    /// come after the verdict.
+    fn recollect(&mut self) {
+        let running = self.machine.running;
+        let Some(entry) = self.machine.memory.history.last_mut() else {
+            return;
+        };
+        let failed = matches!(entry.outcome, Outcome::RolledBack | Outcome::Inconclusive);
+        if !failed || !entry.lines.is_empty() || entry.running != running {
+            return;
+        }
+        let journal = Path::new(formats::paths::JOURNAL);
+        entry.lines = last_words::of(journal, entry.version, &self.boot_id);
+        if !entry.lines.is_empty()
+            && let Err(e) = self.records.remember(&self.machine.memory)
+        {
+            tracing::warn!("remember a failed boot's words: {e}");
         }
     }
 
