@@ -34,6 +34,8 @@ pub const ESP: &str = "/efi";
 pub const DOCKER_SOCKET: &str = "/run/docker.sock";
 /// `ca.pem`, `cert.pem` and `key.pem` here let clients reach it over TCP, with certificates of that authority.
 pub const DOCKER_CERTIFICATES: &str = "/etc/skeg/docker";
+/// One file a secret that units may name; read at each start of a container that has it.
+pub const SECRETS: &str = "/etc/skeg/secrets";
 /// Resolver configuration as the network daemon learnt it; `/etc/resolv.conf` links here.
 pub const RESOLV_CONF: &str = "/run/skeg/net/resolv.conf";
 /// Addresses, routes and servers of the host, written by the network daemon.

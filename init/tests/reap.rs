@@ -32,7 +32,7 @@ fn container(pid: u32) -> Taken<OwnedFd> {
     Taken {
         slot,
         pidfd: null(),
-        stdio: [Some(null()), Some(null()), None],
+        stdio: [Some(null()), Some(null()), None, None],
     }
 }
 

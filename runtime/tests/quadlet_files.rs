@@ -10,6 +10,62 @@ use runtime::unit::Unit;
 const GOOD: &[(&str, &str, &str, &[&str])] = &[
     (
         "web.container",
+        "[Container]\nImage=r/web\nSecret=db\nSecret=tls,target=/etc/tls.key,uid=1000,mode=0440\n",
+        "web.service",
+        &[
+            "SecretSpec { name: \"db\", target: \"/run/secrets/db\", uid: 0, gid: 0, mode: 256 }",
+            "target: \"/etc/tls.key\", uid: 1000, gid: 0, mode: 288",
+        ],
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthCmd=curl -f http://localhost || exit 1\nHealthInterval=1m30s\nHealthRetries=2\nHealthOnFailure=kill\n",
+        "web.service",
+        &[
+            "test: Some([\"curl -f http://localhost || exit 1\"]), shell: true",
+            "interval_ms: Some(90000)",
+            "retries: Some(2)",
+            "at_once: true",
+            "on_failure: Kill",
+        ],
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthCmd=[\"/check\", \"a b\"]\nHealthStartupCmd=/up\nHealthStartupRetries=9\nHealthStartupSuccess=2\nHealthInterval=disable\n",
+        "web.service",
+        &[
+            "test: Some([\"/check\", \"a b\"]), shell: false",
+            "interval_ms: Some(18446744073709551615)",
+            "test: [\"/up\"], shell: true",
+            "retries: 9, success: 2",
+        ],
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthCmd=none\n",
+        "web.service",
+        &["test: Some([])"],
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nNotify=healthy\nHealthCmd=/check\n[Service]\nTimeoutStartSec=7s\n",
+        "web.service",
+        &["ready: Some(Ready { by: Healthy, timeout_ms: Some(7000) })"],
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nNotify=true\n[Service]\nTimeoutStartSec=infinity\n",
+        "web.service",
+        &["ready: Some(Ready { by: Notify, timeout_ms: None })"],
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nNotify=false\n",
+        "web.service",
+        &["ready: None", "health: None"],
+    ),
+    (
+        "web.container",
         "[Container]\nImage=r/web:1\n",
         "web.service",
         &[
@@ -345,6 +401,54 @@ const GOOD: &[(&str, &str, &str, &[&str])] = &[
 
 /// File, text, line of the mistake, what is said of it.
 const BAD: &[(&str, &str, usize, &str)] = &[
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nSecret=db,type=env,target=DB\n",
+        3,
+        "Secret: type=env would show it",
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nSecret=../shadow\n",
+        3,
+        "Secret: ",
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthOnFailure=panic\n",
+        3,
+        "HealthOnFailure: expected none, kill, restart or stop, found 'panic'",
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthCmd=[\"CMD\"]\n",
+        3,
+        "HealthCmd: expected a command, found an empty array",
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthRetries=often\n",
+        3,
+        "HealthRetries: expected a number, found 'often'",
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nHealthStartupRetries=3\n",
+        0,
+        "HealthStartupCmd= is missing",
+    ),
+    (
+        "web.container",
+        "[Container]\nImage=r/web\nNotify=perhaps\n",
+        3,
+        "Notify: expected yes, no or healthy, found 'perhaps'",
+    ),
+    (
+        "job.container",
+        "[Container]\nImage=r/web\nNotify=yes\n[Service]\nType=oneshot\n",
+        0,
+        "Notify: a unit of Type=oneshot is ready when it has ended",
+    ),
     ("web.container", "[Container]\n", 0, "Image= is missing"),
     (
         "web.container",

@@ -25,9 +25,9 @@ pub const MAGIC: [u8; 2] = *b"SG";
 pub const VERSION: u8 = 1;
 /// No message is longer, in bytes.
 pub const MAX_MESSAGE: usize = 256;
-/// Stdio descriptors that one slot holds: output and error or a terminal, and whatever else the engine wants
-/// back.
-pub const MAX_STDIO: usize = 3;
+/// Stdio descriptors that one slot holds: output and error or a terminal, the socket on which it tells that it
+/// is ready, and whatever else the engine wants back.
+pub const MAX_STDIO: usize = 4;
 /// Containers that PID 1 has slots for.
 pub const SLOTS: usize = 1024;
 /// Bytes of an [`Id`].

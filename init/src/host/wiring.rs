@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Descriptors that PID 1 may hold: a pidfd and three stdio ends for each slot, stores and logs.
+/// Descriptors that PID 1 may hold: a pidfd and four stdio ends for each slot, stores and logs.
 const OPEN_FILES: u64 = 65_536;
 
 /// What an event is about, as the number that epoll keeps for us.

@@ -147,7 +147,7 @@ mod tests {
                 .register(Taken {
                     slot,
                     pidfd: 0,
-                    stdio: [None; 3],
+                    stdio: [None; 4],
                 })
                 .unwrap();
         }

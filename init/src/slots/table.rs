@@ -137,7 +137,7 @@ mod tests {
         Taken {
             slot,
             pidfd: pid,
-            stdio: [Some(1), Some(2), None],
+            stdio: [Some(1), Some(2), None, None],
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(table.exited(7, exit(3)), Some(0));
         assert_eq!(table.get(0).unwrap().slot.exit, Some(exit(3)));
         let (index, held) = table.release(web).unwrap();
-        assert_eq!((index, held.stdio), (0, [Some(1), Some(2), None]));
+        assert_eq!((index, held.stdio), (0, [Some(1), Some(2), None, None]));
         assert_eq!(table.release(web).unwrap_err(), ErrorCode::NotFound);
     }
 

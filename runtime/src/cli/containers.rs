@@ -11,7 +11,7 @@ use super::client::{self, escape};
 use super::error::CliError;
 use super::table::{age, cut, render, row, short};
 use crate::engine::api::{Summary, Waited};
-use crate::engine::record::Phase;
+use crate::engine::record::{Health, Phase};
 
 pub async fn list(options: &Ps) -> Result<u8, CliError> {
     let all = if options.all { "?all=true" } else { "" };
@@ -61,18 +61,32 @@ pub fn state(c: &Summary, now: u64) -> String {
     match (c.phase, c.exit) {
         (Phase::Running, _) => {
             let up = age(now.saturating_sub(c.started.unwrap_or(now)));
-            match c.restarts {
-                0 => format!("Up {up}"),
-                n => format!("Up {up} (restarted {n} times)"),
+            let mut notes = Vec::new();
+            notes.extend(c.health.map(|health| match health {
+                Health::Starting => "health: starting".into(),
+                health => health.to_string(),
+            }));
+            notes.extend(c.waiting.then(|| "not ready yet".to_owned()));
+            notes.extend((c.restarts > 0).then(|| format!("restarted {} times", c.restarts)));
+            match notes.is_empty() {
+                true => format!("Up {up}"),
+                false => format!("Up {up} ({})", notes.join(", ")),
             }
         }
         (Phase::Stopping, _) => "Stopping".into(),
         (Phase::Starting, _) => "Starting".into(),
         (Phase::Created, _) if c.error.is_none() => "Created".into(),
+        (Phase::Restarting, Some(_)) if c.late => {
+            format!("Restarting (not ready in time) {ago} ago")
+        }
         (Phase::Restarting, Some(exit)) => format!("Restarting ({}) {ago} ago", exit.code),
         (Phase::Restarting, None) => "Restarting (not started)".into(),
         (Phase::Exited, Some(exit)) if c.error.is_none() => {
-            let oom = if exit.oom { ", out of memory" } else { "" };
+            let oom = match (exit.oom, c.late) {
+                (true, _) => ", out of memory",
+                (false, true) => ", not ready in time",
+                (false, false) => "",
+            };
             format!("Exited ({}{oom}) {ago} ago", exit.code)
         }
         _ => "Failed to start".into(),

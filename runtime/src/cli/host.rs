@@ -213,6 +213,9 @@ mod tests {
             ports: Vec::new(),
             ip: None,
             unit: None,
+            health: None,
+            waiting: false,
+            late: false,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{ExitRecord, Phase};
+use super::record::{ExitRecord, Health, Phase};
 use crate::network::PortMapping;
 
 /// An error's body.
@@ -85,6 +85,12 @@ pub struct Summary {
     pub ip: Option<String>,
     /// The unit it belongs to.
     pub unit: Option<String>,
+    /// What its checks say, if it has any.
+    pub health: Option<Health>,
+    /// It runs and is not ready yet.
+    pub waiting: bool,
+    /// Its last run did not get ready in time.
+    pub late: bool,
 }
 
 /// How a container ended, for those who wait.

@@ -6,7 +6,7 @@ mod task;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use task::Task;
@@ -41,26 +41,41 @@ pub enum Command {
     Exited(Slot),
     /// It has been launched, or not.
     Launched(Result<Box<Launched>, Error>),
+    /// It is described otherwise from now on.
+    Redescribed(Weak<Container>, Box<Rules>),
 }
 
 /// A container, as everyone but its task sees it.
 #[derive(Debug)]
 pub struct Container {
-    /// What it is.
+    /// What it is; another name or other limits make another value of this type.
     pub config: Config,
     /// What it writes.
     pub log: Arc<Log>,
     /// Its streams, while it runs.
-    pub streams: Mutex<Streams>,
+    pub streams: Arc<Mutex<Streams>>,
     /// Where the names of containers are served for it, while it runs.
-    pub servers: Mutex<Vec<IpAddr>>,
+    pub servers: Arc<Mutex<Vec<IpAddr>>>,
     /// The networks that it wants to be in.
-    pub joins: Mutex<Vec<NetworkJoin>>,
+    pub joins: Arc<Mutex<Vec<NetworkJoin>>>,
     state: watch::Receiver<State>,
     commands: mpsc::Sender<Command>,
 }
 
 impl Container {
+    /// The same container, described otherwise: those who hold the one before see and tell the same task.
+    pub fn described(&self, config: Config) -> Self {
+        Self {
+            config,
+            log: self.log.clone(),
+            streams: self.streams.clone(),
+            servers: self.servers.clone(),
+            joins: self.joins.clone(),
+            state: self.state.clone(),
+            commands: self.commands.clone(),
+        }
+    }
+
     /// Where it stands.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
@@ -147,11 +162,11 @@ pub fn spawn(
     let joins = engine.shelf.joins(&config.id);
     let servers = state.network.as_ref().map(Attachment::servers);
     let container = Arc::new(Container {
-        servers: Mutex::new(servers.unwrap_or_default()),
-        joins: Mutex::new(joins.unwrap_or_else(networks::default_joins)),
+        servers: Arc::new(Mutex::new(servers.unwrap_or_default())),
+        joins: Arc::new(Mutex::new(joins.unwrap_or_else(networks::default_joins))),
         config,
         log,
-        streams: Mutex::default(),
+        streams: Arc::default(),
         state: watched,
         commands,
     });
@@ -163,6 +178,7 @@ pub fn spawn(
         told,
         running: None,
         early_exit: None,
+        hearing: None,
         unsaved: false,
         unreleased: false,
     };

@@ -6,13 +6,14 @@ use std::io::Read;
 use std::sync::Arc;
 
 use super::Engine;
+use super::checks::check;
 use super::clock;
 use super::container::{self, Container};
 use super::docker::events::Told;
 use super::error::Error;
 use super::machine::Rules;
 use super::networks;
-use super::options::{ContainerOptions, MountSource};
+use super::options::{ContainerOptions, HealthCheck, MountSource, ReadyBy};
 use super::prepare;
 use super::record::{Config, FORMAT, State};
 use super::values;
@@ -36,10 +37,12 @@ pub async fn create(
     let id = new_id().map_err(|e| Error::failed(format!("make an id: {e}")))?;
     let name = options.name.clone().unwrap_or_else(|| made_up(&id));
     values::volume_name(&name).map_err(Error::invalid)?;
+    let health = check_of(engine, &options, image)?;
     let arguments = spec.process().as_ref().and_then(|p| p.args().clone());
     let config = Config {
         format: FORMAT,
         anonymous: anonymous(&options, image, &id),
+        health,
         command: arguments.unwrap_or_default().join(" "),
         created: clock::wall_ns() / 1_000_000_000,
         image_id: image.id.to_string(),
@@ -47,7 +50,8 @@ pub async fn create(
         name,
         options: with_image_volumes(options, image),
     };
-    let rules = Rules::new(&config.options, image_signal(image), &config.id);
+    let rules = Rules::new(&config.options, image_signal(image), &config.id)
+        .checked_by(config.health.as_ref());
     let mut joins = config.options.networks.clone();
     // Held until it is known: a network that it joins cannot go in between.
     let networks = engine.networks.lock().await;
@@ -71,6 +75,23 @@ pub async fn create(
         .events
         .tell(Told::container("create", &container));
     Ok(container)
+}
+
+/// Its own check over the image's.
+fn check_of(
+    engine: &Engine,
+    options: &ContainerOptions,
+    image: &Image,
+) -> Result<Option<HealthCheck>, Error> {
+    let config = engine.store.config_json(image);
+    let of_image = config.map(|mut config| config["config"]["Healthcheck"].take());
+    let check = check::merge(options.health.as_ref(), &of_image.unwrap_or_default());
+    if check.is_none() && options.ready.is_some_and(|r| r.by == ReadyBy::Healthy) {
+        return Err(Error::invalid(
+            "it is ready when it is healthy, but has no health check: write HealthCmd=",
+        ));
+    }
+    Ok(check)
 }
 
 /// The signal that the image wants to be stopped with.

@@ -16,6 +16,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, LocalSet};
 
+use super::checks::Checks;
 use super::container::{self, Adopted, Command, lock};
 use super::create::image_signal;
 use super::init_client::{self, Exits, Held};
@@ -24,7 +25,7 @@ use super::puller::Puller;
 use super::record::{Config, Phase, State, StoppedBy};
 use super::shelf::Shelf;
 use super::units::{self, Board};
-use super::{Engine, clock, docker, health, http, launch, resolv, shutdown};
+use super::{Engine, checks, clock, docker, health, http, launch, resolv, shutdown};
 use crate::beat::Beat;
 use crate::image::Store;
 use crate::network::Networks;
@@ -121,6 +122,7 @@ async fn serve(places: Places) -> anyhow::Result<()> {
         Ok(listener) => drop(tokio::spawn(health::serve(engine.clone(), listener))),
         Err(e) => engine.trouble("health", format!("{e:#}")),
     }
+    tokio::spawn(checks::serve(engine.clone()));
     tokio::spawn(resolv::follow(engine.clone()));
     let app = http::router(engine.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -202,6 +204,12 @@ async fn open(places: &Places, boot: bool) -> anyhow::Result<Arc<Engine>> {
         puller: Puller::start(store.clone(), booting.clone()),
         zygote: zygote::Client::new(&places.zygote),
         networks: tokio::sync::Mutex::new(networks),
+        run: places
+            .socket
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .to_path_buf(),
+        checks: Checks::default(),
         containers: Mutex::default(),
         units: Mutex::new(board),
         troubles: Mutex::new(BTreeMap::new()),
@@ -310,7 +318,8 @@ async fn take_over(engine: &Arc<Engine>, boot: bool) -> (Option<Exits>, Vec<Join
         let (state, start) = after_start(&config, state, adopted.is_some(), boot);
         let image = engine.store.find(&config.image_id);
         let signal = image.as_ref().and_then(image_signal);
-        let rules = Rules::new(&config.options, signal, &config.id);
+        let rules =
+            Rules::new(&config.options, signal, &config.id).checked_by(config.health.as_ref());
         let id = config.id.clone();
         let container = container::spawn(engine, config, state, rules, adopted);
         lock(&engine.containers).insert(id, container.clone());
@@ -502,6 +511,7 @@ mod tests {
             image_id: String::new(),
             command: String::new(),
             anonymous: Vec::new(),
+            health: None,
         };
         let state = State {
             phase,

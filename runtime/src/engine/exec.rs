@@ -2,6 +2,7 @@
 //!
 //! They end with the engine; nothing of them is on disk.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_spec::runtime::{Process, Spec};
@@ -26,6 +27,20 @@ pub async fn start(
     container: &Container,
     options: &ExecOptions,
 ) -> Result<(ExecSession, ExecStreams), Error> {
+    let cgroup = engine.cgroup_of(&container.config.id);
+    start_in(engine, container, options, cgroup).await
+}
+
+/// Starts the process in a cgroup at or below the container's.
+///
+/// # Errors
+/// When the container does not run, or the program cannot be run.
+pub async fn start_in(
+    engine: &Engine,
+    container: &Container,
+    options: &ExecOptions,
+    cgroup: Option<PathBuf>,
+) -> Result<(ExecSession, ExecStreams), Error> {
     let name = &container.config.name;
     let state = container.state();
     let process = state.process.filter(|_| state.phase.is_up());
@@ -47,7 +62,7 @@ pub async fn start(
         pidfd,
         process: process_of(&spec, options)?,
         spec,
-        cgroup: engine.cgroup_of(&container.config.id),
+        cgroup,
         stdio,
     };
     let mut session = engine.zygote.exec(request).await?;

@@ -1,7 +1,6 @@
 //! Unit health for others, on [`formats::paths::HEALTH_SOCKET`]: the whole picture, then each change.
 //!
-//! It judges nothing, and wakes only when something has changed. Units have no checks of their own
-//! yet: each is told as unchecked.
+//! It judges nothing, and wakes only when something has changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::Engine;
 use super::api::UnitState;
+use super::record;
 use super::units::{self, Told};
 
 /// After a client could not be let in, e.g. for want of descriptors.
@@ -98,7 +98,9 @@ impl Picture {
         for told in present {
             let mut unit = health(told, now_us);
             let before = left.remove(&unit.unit);
-            let same = |b: &&UnitHealth| b.active == unit.active && b.restarts == unit.restarts;
+            let same = |b: &&UnitHealth| {
+                b.active == unit.active && b.restarts == unit.restarts && b.health == unit.health
+            };
             if let Some(before) = before.as_ref().filter(same) {
                 unit.since_us = before.since_us;
             }
@@ -126,7 +128,12 @@ fn health(told: Told, now_us: u64) -> UnitHealth {
             UnitState::Inactive => Active::Inactive,
             UnitState::Failed => Active::Failed,
         },
-        health: Health::Unchecked,
+        health: match told.health {
+            None => Health::Unchecked,
+            Some(record::Health::Starting) => Health::Starting,
+            Some(record::Health::Healthy) => Health::Healthy,
+            Some(record::Health::Unhealthy) => Health::Unhealthy,
+        },
         restarts: told.restarts,
         since_us: now_us.saturating_sub(age_us),
     }
@@ -149,6 +156,7 @@ mod tests {
             state,
             restarts,
             up_for: None,
+            health: None,
         }]
     }
 
@@ -170,5 +178,18 @@ mod tests {
                 unit: "web.service".into()
             }]
         );
+    }
+
+    #[test]
+    fn a_gate_does_not_count_a_unit_whose_check_fails() {
+        let mut picture = Picture::default();
+        let judged = |health| {
+            let mut told = told(UnitState::Active, 0);
+            told[0].health = Some(health);
+            told
+        };
+        picture.changes(judged(record::Health::Healthy), 5);
+        let unhealthy = picture.changes(judged(record::Health::Unhealthy), 9);
+        assert!(matches!(&unhealthy[..], [Line::Unit(u)] if !u.is_healthy() && u.since_us == 9));
     }
 }

@@ -17,10 +17,12 @@ use super::error::Error;
 use super::init_client;
 use super::io::Streams;
 use super::networks;
+use super::notify;
 use super::options::NetworkMode;
 use super::prepare;
 use super::proc;
 use super::record::{Config, Process};
+use super::secrets;
 use crate::container::cgroup::Placement;
 use crate::crash::{self, Point};
 use crate::network::record::DEFAULT_ID;
@@ -36,6 +38,8 @@ pub struct Launched {
     pub running: Running,
     /// Its place on the bridge.
     pub network: Option<Attachment>,
+    /// Where it tells that it is ready.
+    pub notify: Option<OwnedFd>,
 }
 
 /// Both sides of the standard streams.
@@ -68,6 +72,7 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
     crash::at(Point::Intended);
     sweep(engine, config).await;
     let wiring = reserve(engine, container).await?;
+    let notify = notify::open(&engine.run, config)?;
     let prepared = prepare(engine, config, wiring).await?;
     let tty = config.options.tty;
     let pipes = pipes(config)?;
@@ -86,7 +91,9 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
     let mut outputs = pipes.outputs;
     outputs.extend(created.terminal.take());
     crash::at(Point::Cloned);
-    let readied = ready(engine, container, &created, &outputs).await;
+    let kept = kept(&outputs, notify.as_ref())?;
+    let readied = ready(engine, container, &created, &kept).await;
+    drop(kept);
     let (process, network) = match readied {
         Ok(both) => both,
         Err(e) => {
@@ -118,6 +125,7 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
                 cgroup,
             },
             network,
+            notify,
         }),
         Err(e) => {
             *lock(&container.streams) = Streams::default();
@@ -125,6 +133,15 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
             Err(e.into())
         }
     }
+}
+
+/// What PID 1 keeps for a later engine, in the order in which that takes it.
+fn kept(outputs: &[OwnedFd], notify: Option<&OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    outputs
+        .iter()
+        .chain(notify)
+        .map(OwnedFd::try_clone)
+        .collect()
 }
 
 /// From the clone to the registration.
@@ -242,7 +259,9 @@ async fn prepare(
             apart.shelf.empty_layer(&config.id)?;
         }
         let _filling = lock(&apart.filling);
-        let prepared = prepare::prepare(&apart.shelf, &config, &image, lower, &wiring)?;
+        let mut extra = secrets::lay_out(&apart.run, &config)?;
+        extra.extend(notify::bind(&apart.run, &config));
+        let prepared = prepare::prepare(&apart.shelf, &config, &image, lower, &wiring, extra)?;
         apart.shelf.save_spec(&config.id, &prepared.spec)?;
         Ok::<_, Error>(prepared)
     });

@@ -3,12 +3,15 @@
 //! No clock, no file, no process: `now` comes with each event, and one task a container carries the
 //! effects out in their order.
 
+mod rules;
+
 use std::time::Duration;
 
 use super::backoff;
-use super::options::{ContainerOptions, RestartPolicy};
-use super::record::{ExitRecord, Phase, Process, State, StoppedBy};
+use super::options::{OnFailure, ReadyBy, RestartPolicy};
+use super::record::{ExitRecord, Health, Phase, Process, State, StoppedBy};
 use crate::network::Attachment;
+pub use rules::Rules;
 
 /// A run of at least this long counts as a success: the back-off begins anew.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -16,37 +19,6 @@ const SETTLED: Duration = Duration::from_secs(10);
 const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Between two kills of a cgroup that does not empty.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
-
-/// What never changes of a container and matters here.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// When it is started again.
-    pub restart: RestartPolicy,
-    /// Least pause before that.
-    pub pause: Duration,
-    /// It goes when it has ended.
-    pub auto_remove: bool,
-    /// The signal that asks it to stop.
-    pub stop_signal: i32,
-    /// From that signal to the kill.
-    pub stop_timeout: Duration,
-    /// Makes jitter differ between containers.
-    pub seed: u64,
-}
-
-impl Rules {
-    /// From a container's options; `image_signal` is the image's `StopSignal`.
-    pub fn new(options: &ContainerOptions, image_signal: Option<i32>, id: &str) -> Self {
-        Self {
-            restart: options.restart,
-            pause: Duration::from_millis(options.restart_delay_ms.unwrap_or(100)),
-            auto_remove: options.auto_remove,
-            stop_signal: options.stop_signal.or(image_signal).unwrap_or(15),
-            stop_timeout: Duration::from_secs(options.stop_timeout.unwrap_or(10)),
-            seed: backoff::seed(id),
-        }
-    }
-}
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -90,6 +62,23 @@ pub enum Event {
         /// Its places now.
         network: Option<Box<Attachment>>,
     },
+    /// It says itself that it is ready.
+    Ready {
+        /// The run that this is true of.
+        process: Process,
+    },
+    /// Its checks say something else than before.
+    Judged {
+        /// The run that this is true of.
+        process: Process,
+        /// What they say.
+        health: Health,
+    },
+    /// Its checks have given it up before the first of them passed.
+    Unfit {
+        /// The run that this is true of.
+        process: Process,
+    },
     /// A user sends a signal.
     Signal(i32),
     /// It shall go; what runs is killed.
@@ -131,6 +120,10 @@ pub struct Machine {
     removing: bool,
     stop_timeout: Option<Duration>,
     up_since: Duration,
+    /// It is ended for what it does not do: that is a failure, whatever its exit status.
+    unfit: bool,
+    /// It comes back after its end, whatever its policy.
+    comes_back: bool,
 }
 
 impl Machine {
@@ -145,12 +138,19 @@ impl Machine {
             removing: false,
             stop_timeout: None,
             up_since: now,
+            unfit: false,
+            comes_back: false,
         }
     }
 
     /// Whether it goes for good: what its state would say does not matter any more.
     pub fn is_going(&self) -> bool {
         self.removing
+    }
+
+    /// Goes on by other rules.
+    pub fn ruled(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// Takes one event.
@@ -166,7 +166,14 @@ impl Machine {
             Event::Exited(exit) => self.exited(exit, now),
             Event::Stop { by, timeout } => self.stop(by, timeout, now),
             Event::Resumed if self.state.phase == Phase::Stopping => self.begin_stop(now),
-            Event::Resumed => Vec::new(),
+            Event::Resumed => {
+                self.await_ready(now);
+                Vec::new()
+            }
+            Event::Ready { process } if self.runs(process) => self.ready(),
+            Event::Judged { process, health } if self.runs(process) => self.judged(health, now),
+            Event::Unfit { process } if self.runs(process) => self.end_unfit(now),
+            Event::Ready { .. } | Event::Judged { .. } | Event::Unfit { .. } => Vec::new(),
             Event::Signal(signal) => self.signal(signal),
             Event::Moved { process, network } => self.moved(process, network),
             Event::Remove => self.remove(now),
@@ -186,12 +193,14 @@ impl Machine {
         self.streak = 0;
         self.state.restarts = 0;
         self.state.stopped_by = None;
+        self.state.late = false;
         self.launch()
     }
 
     fn launch(&mut self) -> Vec<Effect> {
         self.alarm = None;
         self.stop_timeout = None;
+        (self.unfit, self.comes_back) = (false, false);
         self.state.phase = Phase::Starting;
         self.state.error = None;
         vec![Effect::Persist, Effect::Launch]
@@ -210,6 +219,8 @@ impl Machine {
         self.state.started_ns = Some(at_ns);
         self.state.network = network;
         self.state.exit = None;
+        self.state.health = self.rules.checked.then_some(Health::Starting);
+        self.state.waiting = self.rules.ready_by.is_some();
         self.keen = true;
         self.up_since = now;
         let mut effects = vec![Effect::Persist];
@@ -218,8 +229,64 @@ impl Machine {
             self.alarm = Some(now + KILL_AGAIN);
         } else if self.state.stopped_by.is_some() {
             effects.extend(self.begin_stop(now));
+        } else {
+            self.await_ready(now);
         }
         effects
+    }
+
+    fn runs(&self, process: Process) -> bool {
+        self.state.phase == Phase::Running && self.state.process == Some(process)
+    }
+
+    /// From now on its time runs.
+    fn await_ready(&mut self, now: Duration) {
+        if self.state.phase == Phase::Running && self.state.waiting && !self.removing {
+            self.alarm = self.rules.ready_within.map(|within| due(now, within));
+        }
+    }
+
+    fn ready(&mut self) -> Vec<Effect> {
+        if !std::mem::replace(&mut self.state.waiting, false) {
+            return Vec::new();
+        }
+        self.state.late = false;
+        if !self.removing {
+            self.alarm = None;
+        }
+        vec![Effect::Persist]
+    }
+
+    fn judged(&mut self, health: Health, now: Duration) -> Vec<Effect> {
+        self.state.health = Some(health);
+        if health == Health::Healthy && self.rules.ready_by == Some(ReadyBy::Healthy) {
+            self.ready();
+        }
+        if health != Health::Unhealthy || self.removing {
+            return vec![Effect::Persist];
+        }
+        match self.rules.on_failure {
+            OnFailure::None => vec![Effect::Persist],
+            OnFailure::Kill => self.end_unfit(now),
+            how => {
+                self.unfit = true;
+                self.comes_back = how == OnFailure::Restart;
+                self.begin_stop(now)
+            }
+        }
+    }
+
+    fn end_unfit(&mut self, now: Duration) -> Vec<Effect> {
+        self.unfit = true;
+        self.state.waiting = false;
+        self.alarm = Some(now + KILL_AGAIN);
+        vec![Effect::Persist, Effect::KillAll]
+    }
+
+    fn too_late(&mut self, now: Duration) -> Vec<Effect> {
+        self.state.late = true;
+        self.unfit = true;
+        self.begin_stop(now)
     }
 
     fn start_failed(&mut self, message: String, code: u8, now: Duration) -> Vec<Effect> {
@@ -235,10 +302,12 @@ impl Machine {
         self.state.exit = Some(exit);
         self.state.process = None;
         self.state.network = None;
-        if now.saturating_sub(self.up_since) >= SETTLED {
+        let was_ready = !std::mem::take(&mut self.state.waiting) && !self.unfit;
+        if was_ready && now.saturating_sub(self.up_since) >= SETTLED {
             self.streak = 0;
         }
-        let again = self.wants_restart(exit.code != 0);
+        let comes_back = self.comes_back && self.state.stopped_by.is_none();
+        let again = comes_back || self.wants_restart(exit.code != 0 || self.unfit);
         // Release comes after the exit is durable, and before anything that may take long.
         self.rest(again, now, vec![Effect::Release, Effect::CleanUp])
     }
@@ -357,6 +426,7 @@ impl Machine {
         }
         self.alarm = None;
         match self.state.phase {
+            Phase::Running if self.state.waiting && !self.removing => self.too_late(now),
             Phase::Running | Phase::Stopping => {
                 self.alarm = Some(now + KILL_AGAIN);
                 vec![Effect::KillAll]

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod backoff;
+mod checks;
 mod clock;
 mod container;
 mod create;
@@ -20,12 +21,15 @@ mod launch;
 mod log;
 mod machine;
 mod networks;
+mod notify;
 pub mod options;
 mod prepare;
 mod proc;
 mod puller;
 pub mod record;
+mod redescribe;
 mod resolv;
+mod secrets;
 mod session;
 mod shelf;
 mod shutdown;
@@ -43,6 +47,7 @@ use formats::registration::StampKind;
 use crate::image::Store;
 use crate::network::Networks;
 use crate::zygote;
+use checks::Checks;
 use container::{Container, lock};
 use error::Error;
 use puller::Puller;
@@ -63,6 +68,9 @@ pub(crate) struct Engine {
     units: Mutex<Board>,
     /// What is missing or broken, by a stable key.
     troubles: Mutex<BTreeMap<String, String>>,
+    /// Where sockets lie: it does not outlive the boot.
+    run: PathBuf,
+    checks: Checks,
     /// Mount point of cgroup2, when containers can have cgroups.
     cgroups: Option<PathBuf>,
     /// Two starts must not fill one volume.
@@ -147,6 +155,13 @@ impl Engine {
                 "no container '{text}'; see 'skeg ps -a'"
             ))),
         }
+    }
+
+    /// Whether a container's cgroup is frozen.
+    fn is_paused(&self, id: &str) -> bool {
+        let file = self.cgroup_of(id).map(|path| path.join("cgroup.freeze"));
+        let read = file.and_then(|file| std::fs::read_to_string(file).ok());
+        read.is_some_and(|text| text.trim() == "1")
     }
 
     fn cgroup_of(&self, id: &str) -> Option<PathBuf> {

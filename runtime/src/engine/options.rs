@@ -116,6 +116,117 @@ pub struct ContainerOptions {
     pub auto_remove: bool,
     /// The Quadlet unit that it belongs to, e.g. `web.service`.
     pub unit: Option<String>,
+    /// How it is known to be ready; with its start when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Ready>,
+    /// Secrets of the host that it gets as files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretSpec>,
+    /// How its health is checked; what is absent is the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
+}
+
+/// One secret of the host, by its name: what is in it is never kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSpec {
+    /// A file in [`formats::paths::SECRETS`].
+    pub name: String,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Its owner there.
+    pub uid: u32,
+    /// Its group there.
+    pub gid: u32,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+/// When a container counts as started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// What tells it.
+    pub by: ReadyBy,
+    /// From its process's start; one that is late is stopped. For ever when absent.
+    pub timeout_ms: Option<u64>,
+}
+
+/// What tells that a container is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadyBy {
+    /// A process in it, on `NOTIFY_SOCKET` (sd_notify(3)).
+    Notify,
+    /// Its health check passes.
+    Healthy,
+}
+
+/// A health check; what is absent takes the image's value, then the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthCheck {
+    /// What is run. Empty switches the image's check off.
+    pub test: Option<Vec<String>>,
+    /// The words are one line for the shell.
+    pub shell: bool,
+    /// Between the end of one check and the next; [`NEVER`] checks never.
+    pub interval_ms: Option<u64>,
+    /// A check that takes longer is killed, and has failed.
+    pub timeout_ms: Option<u64>,
+    /// From the start, while failures do not count.
+    pub start_period_ms: Option<u64>,
+    /// Between checks in that time, until one has passed.
+    pub start_interval_ms: Option<u64>,
+    /// As many failures in a row make it unhealthy.
+    pub retries: Option<u32>,
+    /// The first check is made at once, as with podman.
+    pub at_once: bool,
+    /// What becomes of a container that is unhealthy.
+    pub on_failure: OnFailure,
+    /// Checked with before the check itself.
+    pub startup: Option<StartupCheck>,
+    /// Results that are kept; 5 when absent, 0 is without a limit.
+    pub log_count: Option<u32>,
+    /// Bytes of output that are kept of each; 4096 when absent.
+    pub log_size: Option<u32>,
+}
+
+/// An interval that never ends.
+pub const NEVER: u64 = u64::MAX;
+
+/// A check that has to pass before the check itself begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StartupCheck {
+    /// What is run.
+    pub test: Vec<String>,
+    /// The words are one line for the shell.
+    pub shell: bool,
+    /// As with the check itself.
+    pub interval_ms: Option<u64>,
+    /// As with the check itself.
+    pub timeout_ms: Option<u64>,
+    /// As many failures in all end the container; 0 is without a limit.
+    pub retries: u32,
+    /// Passes in a row that are needed; 0 is one.
+    pub success: u32,
+}
+
+/// What becomes of a container that is unhealthy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It is told, and nothing else.
+    #[default]
+    None,
+    /// It is killed; whether it comes back is its restart policy's matter.
+    Kill,
+    /// It is stopped in order, and comes back whatever its policy.
+    Restart,
+    /// It is stopped in order; whether it comes back is its restart policy's matter.
+    Stop,
 }
 
 /// One bind mount or volume.

@@ -15,7 +15,7 @@ use super::options::{
 };
 use super::record::Config;
 use super::shelf::{Shelf, give_to_root};
-use super::{resolv, values, volumes};
+use super::{notify, resolv, values, volumes};
 use crate::container::defaults;
 use crate::image::Image;
 use crate::network::{Attachment, hosts};
@@ -53,7 +53,7 @@ impl Wiring {
     }
 }
 
-/// Makes everything ready.
+/// Makes everything ready; `extra` is mounted over what the options say.
 ///
 /// # Errors
 /// What is wrong with the options, or what the file system says.
@@ -63,10 +63,19 @@ pub fn prepare(
     image: &Image,
     lower: Vec<PathBuf>,
     wiring: &Wiring,
+    extra: Vec<defaults::Bind>,
 ) -> Result<Prepared, Error> {
     let folder = shelf.container(&config.id);
     let mut options = translate(&config.options)?;
     options.binds = binds(shelf, config, &lower)?;
+    if extra
+        .iter()
+        .any(|bind| bind.target.as_os_str() == notify::TARGET)
+    {
+        let (target, socket) = (notify::TARGET, notify::NAME);
+        options.env.push(format!("NOTIFY_SOCKET={target}/{socket}"));
+    }
+    options.binds.extend(extra);
     options.etc = etc_files(&folder.join("etc"), config, wiring)?;
     options.hostname = Some(hostname(config));
     if config.options.read_only && config.options.read_only_tmpfs {

@@ -1,16 +1,16 @@
-//! What is kept of a container on disk: `config.json`, written once, and `state.json`.
+//! What is kept of a container on disk: `config.json` and `state.json`.
 //!
 //! Types only; [`super::shelf`] reads and writes them.
 
 use serde::{Deserialize, Serialize};
 
-use super::options::ContainerOptions;
+use super::options::{ContainerOptions, HealthCheck};
 use crate::network::Attachment;
 
 /// Version of both files. Others are refused.
 pub const FORMAT: u32 = 1;
 
-/// What a container is: never changes.
+/// What a container is: only a rename or an update changes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// [`FORMAT`].
@@ -29,6 +29,9 @@ pub struct Config {
     pub command: String,
     /// Volumes made for it alone, by target: they go with it.
     pub anonymous: Vec<(std::path::PathBuf, String)>,
+    /// Its health check, the image's part filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
 }
 
 /// Where a container stands.
@@ -122,6 +125,37 @@ pub struct State {
     /// Its removal has begun: it is never started again.
     #[serde(default)]
     pub removing: bool,
+    /// What its checks say of the present or last run, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// It runs and is not ready yet.
+    #[serde(default)]
+    pub waiting: bool,
+    /// Its last run did not get ready in time.
+    #[serde(default)]
+    pub late: bool,
+}
+
+/// What a container's checks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not judged yet.
+    Starting,
+    /// The last check passed.
+    Healthy,
+    /// As many checks in a row failed as it takes.
+    Unhealthy,
+}
+
+impl std::fmt::Display for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        })
+    }
 }
 
 /// A process, told apart from later ones of the same id.

@@ -1,6 +1,6 @@
 //! Where the engine's things lie, and the containers' two files.
 //!
-//! `config.json` is written once; `state.json` is replaced durably on each change. A folder without
+//! `config.json` is replaced by a rename or an update alone, `state.json` on each change, both durably. A folder without
 //! a whole `config.json` is a creation that was cut: it is removed.
 
 use std::fs;
@@ -87,7 +87,15 @@ impl Shelf {
         if !joins.is_empty() {
             self.save_joins(&config.id, joins)?;
         }
-        write(&folder.join("config.json"), config)
+        self.save_config(config)
+    }
+
+    /// Replaces what a container is: its name, limits or policy have changed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save_config(&self, config: &Config) -> Result<(), Error> {
+        write(&self.container(&config.id).join("config.json"), config)
     }
 
     /// Makes a container's state durable.
@@ -317,6 +325,7 @@ mod tests {
             image_id: "sha256:0".into(),
             command: "x".into(),
             anonymous: Vec::new(),
+            health: None,
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::api::{UnitState, UnitSummary};
 use super::container::{Container, lock};
 use super::machine::Event;
-use super::record::{Phase, State};
+use super::record::{Health, Phase, State};
 use super::{Engine, clock};
 use crate::unit::{Kind, Unit, UnitError, load, order};
 
@@ -206,6 +206,8 @@ pub struct Told {
     pub restarts: u32,
     /// How long its process has run, if it does.
     pub up_for: Option<std::time::Duration>,
+    /// What its checks say, if it has any.
+    pub health: Option<Health>,
 }
 
 /// Where every unit stands.
@@ -219,6 +221,7 @@ pub fn told(engine: &Engine) -> Vec<Told> {
         Told {
             name: entry.unit.name.clone(),
             state: entry.state(state.as_ref()),
+            health: state.as_ref().and_then(|s| s.health),
             restarts: state.map_or(0, |s| s.restarts),
             up_for: age.map(std::time::Duration::from_nanos),
         }
@@ -271,6 +274,17 @@ fn problems(entry: &Entry, state: Option<&State>) -> Vec<String> {
         // It came up after all.
         problems.retain(|p| !p.starts_with("container "));
     }
+    if let Kind::Container(options) = &entry.unit.kind {
+        let (late, is_late) = (starting::late(options), state.is_some_and(|s| s.late));
+        problems.retain(|p| *p != late || is_late);
+        if is_late && !problems.contains(&late) {
+            problems.push(late);
+        }
+    }
+    let unhealthy = |s: &State| s.phase.is_up() && s.health == Some(Health::Unhealthy);
+    if state.is_some_and(unhealthy) {
+        problems.push("its health check fails".into());
+    }
     problems
 }
 
@@ -284,6 +298,7 @@ fn state_of(own: Own, state: Option<&State>) -> UnitState {
         };
     };
     match state.phase {
+        Phase::Running if state.waiting => UnitState::Activating,
         Phase::Running => UnitState::Active,
         Phase::Stopping => UnitState::Deactivating,
         Phase::Starting | Phase::Restarting => UnitState::Activating,
@@ -294,6 +309,7 @@ fn state_of(own: Own, state: Option<&State>) -> UnitState {
         },
         Phase::Exited => {
             let failed = state.error.is_some()
+                || state.late && state.stopped_by.is_none()
                 || state.exit.is_some_and(|e| e.code != 0) && state.stopped_by.is_none();
             if failed {
                 UnitState::Failed

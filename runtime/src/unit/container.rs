@@ -2,6 +2,7 @@
 //!
 //! It checks values and never the world: whether an image or a file exists shows at the start.
 
+mod health;
 mod read;
 mod sections;
 
@@ -18,7 +19,9 @@ use super::keys::{self, Support};
 use super::network::{self, Network};
 use super::timer::Timer;
 use super::{Kind, Unit, UnitName, name};
-use crate::engine::options::{ContainerOptions, MountSource, NetworkMode, PullPolicy, Seccomp};
+use crate::engine::options::{
+    ContainerOptions, HealthCheck, MountSource, NetworkMode, PullPolicy, Ready, ReadyBy, Seccomp,
+};
 use crate::engine::values::{self, Mount, did_you_mean, nearest};
 use formats::unit_file::{self, Entry, Problem, words};
 
@@ -121,6 +124,8 @@ struct Draft<'a> {
     address: Option<Ipv4Addr>,
     /// The file says how long a start may take.
     timed: bool,
+    health: HealthCheck,
+    notify: Option<ReadyBy>,
 }
 
 impl<'a> Draft<'a> {
@@ -151,6 +156,8 @@ impl<'a> Draft<'a> {
             aliases: Vec::new(),
             address: None,
             timed: false,
+            health: HealthCheck::default(),
+            notify: None,
         }
     }
 
@@ -262,6 +269,9 @@ impl<'a> Draft<'a> {
                 let zone = some(value).filter(|zone| *zone != "local");
                 o.env.extend(zone.map(|zone| format!("TZ={zone}")));
             }
+            "Secret" => push(&mut o.secrets, value, read::secret)?,
+            "Notify" => self.notify = health::notify(value)?,
+            _ if key.starts_with("Health") => health::assign(&mut self.health, key, value)?,
             "LogDriver" => match value {
                 "" | "k8s-file" | "json-file" | "journald" | "passthrough" => {}
                 other => return Err(format!("driver '{other}' is not supported; leave it out")),
@@ -384,11 +394,26 @@ impl<'a> Draft<'a> {
                 options.stop_timeout = options
                     .stop_timeout
                     .or(self.stop_grace.map(|grace| grace.as_secs().max(1)));
+                options.health = health::finish(self.health)?;
+                options.ready = ready(self.notify, &self.unit)?;
                 options.unit = Some(service);
                 Kind::Container(Box::new(options))
             }
         };
         Ok(self.unit)
+    }
+}
+
+/// A start that is late is too late for what it tells, too.
+fn ready(notify: Option<ReadyBy>, unit: &Unit) -> Result<Option<Ready>, String> {
+    match notify {
+        Some(_) if unit.oneshot => {
+            Err("Notify: a unit of Type=oneshot is ready when it has ended".into())
+        }
+        notify => Ok(notify.map(|by| Ready {
+            by,
+            timeout_ms: unit.start_timeout.map(read::millis),
+        })),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing: the machine does. What fails here is told and does not end the task.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,8 +17,10 @@ use crate::engine::error::Error;
 use crate::engine::io::Streams;
 use crate::engine::launch::{self, Launched};
 use crate::engine::machine::{Effect, Event, Machine};
+use crate::engine::notify::Hearing;
+use crate::engine::options::ReadyBy;
 use crate::engine::record::{ExitRecord, Phase, Process, State};
-use crate::engine::{Engine, clock};
+use crate::engine::{Engine, clock, notify, secrets};
 
 /// How long the last output of an ended container is waited for.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -36,6 +38,8 @@ pub(super) struct Task {
     pub(super) running: Option<Running>,
     /// An exit that came before the launch was known to have succeeded.
     pub(super) early_exit: Option<Slot>,
+    /// Ends with the run.
+    pub(super) hearing: Option<Hearing>,
     /// The state on disk is an older one.
     pub(super) unsaved: bool,
     /// PID 1 still holds an exit that could not be saved.
@@ -86,6 +90,11 @@ impl Task {
             }
             Command::Exited(slot) => self.exited(slot).await,
             Command::Launched(outcome) => self.launched(outcome).await,
+            Command::Redescribed(container, rules) => {
+                self.container = container;
+                self.machine.ruled(*rules);
+                false
+            }
         }
     }
 
@@ -109,6 +118,11 @@ impl Task {
     fn tell(&self) {
         self.told.send_replace(self.machine.state.clone());
         if let Some(engine) = self.engine.upgrade() {
+            if let Some(container) = self.container.upgrade() {
+                engine
+                    .checks
+                    .follow(&engine, &container, &self.machine.state);
+            }
             engine.changed.send_replace(());
         }
     }
@@ -170,6 +184,7 @@ impl Task {
             }
         };
         self.running = Some(launched.running);
+        self.listen(launched.notify, launched.process);
         let gone = self
             .event(Event::Started {
                 process: launched.process,
@@ -184,6 +199,17 @@ impl Task {
         match self.early_exit.take() {
             Some(slot) if !gone => self.exited(slot).await,
             _ => gone,
+        }
+    }
+
+    /// Hears it say that it is ready, until its end.
+    fn listen(&mut self, socket: Option<OwnedFd>, process: Process) {
+        let Some(socket) = socket else {
+            return;
+        };
+        match notify::listen(socket, self.container.clone(), process) {
+            Ok(hearing) => self.hearing = Some(hearing),
+            Err(e) => tracing::error!("hear what {} tells: {e}", self.name()),
         }
     }
 
@@ -205,6 +231,7 @@ impl Task {
             return false;
         }
         crash::at(Point::Exited);
+        self.hearing = None;
         self.drain().await;
         let oom = self.running.as_ref().and_then(|r| r.cgroup.as_ref());
         let oom = oom
@@ -273,6 +300,8 @@ impl Task {
         if let Err(e) = detached {
             tracing::warn!("detach {} from its network: {e}", self.name());
         }
+        notify::remove(&engine.run, &self.id);
+        secrets::remove(&engine.run, &self.id);
         let cgroup = self.running.take().and_then(|r| r.cgroup);
         if let Some(cgroup) = cgroup
             && let Err(e) = cgroup.remove().await
@@ -309,6 +338,7 @@ impl Task {
             let _ = tokio::time::timeout(FOLLOWERS, container.log.unfollowed()).await;
         }
         engine.clear_trouble(&format!("state {}", self.id));
+        engine.checks.forget(&self.id);
         let (apart, id, container) = (engine.clone(), self.id.clone(), self.container.upgrade());
         // Many files take long, and the loop has other containers' output to move.
         let removed = tokio::task::spawn_blocking(move || {
@@ -335,9 +365,11 @@ impl Task {
         let Some((engine, container)) = self.engine.upgrade().zip(self.container.upgrade()) else {
             return;
         };
-        let slot = adopted.slot;
+        let (slot, mut stdio) = (adopted.slot, adopted.stdio);
         let options = &container.config.options;
-        match Streams::open(&container.log, adopted.stdio, None, options.tty) {
+        let told = options.ready.is_some_and(|r| r.by == ReadyBy::Notify);
+        let notify = if told { stdio.pop() } else { None };
+        match Streams::open(&container.log, stdio, None, options.tty) {
             Ok(streams) => *lock(&container.streams) = streams,
             Err(e) => tracing::error!("take over the streams of {}: {e}", self.name()),
         }
@@ -368,6 +400,7 @@ impl Task {
         } else {
             self.event(Event::Resumed).await;
         }
+        self.listen(notify, process);
         if slot.exit.is_some() {
             self.exited(slot).await;
         }

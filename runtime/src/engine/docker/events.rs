@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::{Arced, time};
 use crate::engine::clock;
 use crate::engine::container::{Container, lock};
-use crate::engine::record::State;
+use crate::engine::record::{Health, State};
 
 /// As many as dockerd keeps.
 const KEPT: usize = 256;
@@ -132,6 +132,11 @@ impl Events {
     pub fn changed(&self, container: &Container, before: &State, after: &State) {
         if after.started_ns != before.started_ns && after.phase.is_up() {
             self.tell(Told::container("start", container));
+        }
+        let told = after.health.filter(|health| *health != Health::Starting);
+        if let Some(health) = told.filter(|health| Some(*health) != before.health) {
+            let action = format!("health_status: {health}");
+            self.tell(Told::container(&action, container));
         }
         if let Some(exit) = after.exit.filter(|exit| Some(*exit) != before.exit) {
             if exit.oom {

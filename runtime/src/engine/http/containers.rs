@@ -54,6 +54,9 @@ fn summary(container: &Container) -> Summary {
         ports: network.map(|n| n.ports.clone()).unwrap_or_default(),
         ip: network.map(|n| n.ip.to_string()),
         unit: config.options.unit.clone(),
+        health: state.health,
+        waiting: state.waiting,
+        late: state.late,
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::options::{ContainerOptions, HealthCheck, Ready};
 
 const PROCESS: Process = Process {
     pid: 7,
@@ -288,4 +289,111 @@ fn a_stop_that_an_engines_death_cut_is_asked_for_again() {
     let effects = machine.step(Event::Resumed, at(5));
     assert!(effects.contains(&Effect::Signal(15)), "{effects:?}");
     assert_eq!(machine.alarm, Some(at(65)));
+}
+
+/// One that runs, tells that it is ready by `by` within five seconds, and does `on_failure` when unhealthy.
+fn unready(restart: RestartPolicy, by: ReadyBy, on_failure: OnFailure) -> Machine {
+    let options = ContainerOptions {
+        restart,
+        ready: Some(Ready {
+            by,
+            timeout_ms: Some(5000),
+        }),
+        ..ContainerOptions::default()
+    };
+    let check = HealthCheck {
+        on_failure,
+        ..HealthCheck::default()
+    };
+    let rules = Rules::new(&options, None, "abc").checked_by(Some(&check));
+    let mut machine = Machine::new(State::default(), rules, Duration::ZERO);
+    machine.step(Event::Start { keen: true }, at(0));
+    machine.step(started(), at(0));
+    machine
+}
+
+#[test]
+fn one_that_never_gets_ready_is_stopped_and_comes_back_ever_later() {
+    let policy = RestartPolicy::OnFailure { max: None };
+    let mut machine = unready(policy, ReadyBy::Notify, OnFailure::None);
+    let mut pauses = Vec::new();
+    for round in 0..4_u64 {
+        let now = at(round * 1000);
+        assert!(machine.state.waiting);
+        let effects = machine.step(Event::Alarm, now + at(5));
+        assert_eq!(effects, [Effect::Persist, Effect::Signal(15)]);
+        assert!(machine.state.late);
+        // It ends with success, and minutes late: a failure all the same.
+        machine.step(exit(0), now + at(200));
+        assert_eq!(machine.state.phase, Phase::Restarting);
+        let again = machine.alarm.unwrap();
+        pauses.push(again - (now + at(200)));
+        machine.step(Event::Alarm, again);
+        machine.step(started(), at((round + 1) * 1000));
+    }
+    assert!(
+        pauses.is_sorted() && pauses[3] > pauses[0] * 4,
+        "{pauses:?}"
+    );
+    machine.step(Event::Ready { process: PROCESS }, at(4001));
+    assert!(!machine.state.waiting && !machine.state.late);
+    assert_eq!(machine.alarm, None);
+}
+
+#[test]
+fn a_first_pass_of_its_check_makes_it_ready_and_an_old_run_s_does_not() {
+    let mut machine = unready(RestartPolicy::No, ReadyBy::Healthy, OnFailure::None);
+    let judged = |pid| Event::Judged {
+        process: Process { pid, ..PROCESS },
+        health: Health::Healthy,
+    };
+    machine.step(judged(8), at(1));
+    assert!(machine.state.waiting);
+    machine.step(judged(7), at(1));
+    assert!(!machine.state.waiting);
+    assert_eq!(machine.state.health, Some(Health::Healthy));
+}
+
+#[test]
+fn a_later_engine_waits_for_it_anew() {
+    let machine = unready(RestartPolicy::No, ReadyBy::Notify, OnFailure::None);
+    let rules = machine.rules.clone();
+    let mut later = Machine::new(machine.state, rules, at(0));
+    later.step(Event::Resumed, at(1));
+    assert_eq!(later.alarm, Some(at(6)));
+}
+
+#[test]
+fn what_becomes_of_an_unhealthy_one_is_its_own_choice() {
+    let unhealthy = Event::Judged {
+        process: PROCESS,
+        health: Health::Unhealthy,
+    };
+    let ends = |on_failure, restart| {
+        let mut machine = unready(restart, ReadyBy::Notify, on_failure);
+        machine.step(Event::Ready { process: PROCESS }, at(1));
+        let effects = machine.step(unhealthy.clone(), at(2));
+        machine.step(exit(0), at(3));
+        (effects, machine.state.phase)
+    };
+    let failed = RestartPolicy::OnFailure { max: None };
+    let killed = vec![Effect::Persist, Effect::KillAll];
+    let stopped = vec![Effect::Persist, Effect::Signal(15)];
+    assert_eq!(
+        ends(OnFailure::Kill, failed),
+        (killed.clone(), Phase::Restarting)
+    );
+    assert_eq!(
+        ends(OnFailure::Kill, RestartPolicy::No),
+        (killed, Phase::Exited)
+    );
+    assert_eq!(
+        ends(OnFailure::Stop, failed),
+        (stopped.clone(), Phase::Restarting)
+    );
+    assert_eq!(
+        ends(OnFailure::Restart, RestartPolicy::No),
+        (stopped, Phase::Restarting)
+    );
+    assert_eq!(ends(OnFailure::None, failed).0, [Effect::Persist]);
 }

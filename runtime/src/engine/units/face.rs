@@ -322,6 +322,7 @@ fn service(entry: &Entry, own: Own, state: Option<&State>) -> Service {
     service.result = match own {
         _ if !failed => "success",
         Own::Failed(Cause::Time) => "timeout",
+        _ if state.is_some_and(|s| s.late) => "timeout",
         _ if state.and_then(|s| s.exit).is_some_and(|e| e.oom) => "oom-kill",
         _ => "exit-code",
     };

@@ -17,7 +17,7 @@ use crate::engine::error::Error;
 use crate::engine::machine::Event;
 use crate::engine::networks;
 use crate::engine::options::{ContainerOptions, PullPolicy, RestartPolicy};
-use crate::engine::record::{Phase, StoppedBy};
+use crate::engine::record::{Phase, State, StoppedBy};
 use crate::engine::volumes;
 use crate::unit::network::Network;
 use crate::unit::{Kind, Unit, order};
@@ -161,7 +161,39 @@ async fn start_in_time(engine: &Arc<Engine>, unit: &Unit) -> Result<(), (Cause, 
     };
     outcome
         .map_err(|late| (Cause::Time, late))?
-        .map_err(|e| (Cause::Own, e.to_string()))
+        .map_err(|e| (Cause::Own, e.to_string()))?;
+    ready(engine, unit).await
+}
+
+/// Waits until a container that tells so itself is ready; its own task sees to it that this ends.
+async fn ready(engine: &Engine, unit: &Unit) -> Result<(), (Cause, String)> {
+    let Kind::Container(options) = &unit.kind else {
+        return Ok(());
+    };
+    let container = container_of(engine, unit).filter(|_| options.ready.is_some());
+    let Some(container) = container else {
+        return Ok(());
+    };
+    let told = |s: &State| !s.waiting || s.late || !s.phase.is_up();
+    match container.until(told).await {
+        Ok(state) if state.late => Err((Cause::Time, late(options))),
+        Ok(state) if state.phase.is_up() => Ok(()),
+        Ok(_) => Err((Cause::Own, "it ended before it was ready".into())),
+        Err(e) => Err((Cause::Own, e.to_string())),
+    }
+}
+
+/// What is told of a container that did not get ready.
+pub(super) fn late(options: &ContainerOptions) -> String {
+    let within = options
+        .ready
+        .and_then(|ready| ready.timeout_ms)
+        .unwrap_or(0);
+    let (seconds, ms) = (within / 1000, within % 1000);
+    match ms {
+        0 => format!("did not get ready within {seconds} s"),
+        _ => format!("did not get ready within {seconds}.{ms:03} s"),
+    }
 }
 
 /// Whether a start that failed is this module's to try again: not when the container, once there,

@@ -3,9 +3,10 @@
 //! It knows no key; an empty value resets a list.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::engine::options::{DeviceSpec, RestartPolicy};
+use crate::engine::options::{DeviceSpec, RestartPolicy, SecretSpec};
 use crate::engine::values;
 use crate::unit::time;
 use formats::unit_file::words;
@@ -75,6 +76,51 @@ pub fn device(value: &str) -> Result<DeviceSpec, String> {
         access: access.to_owned(),
         optional,
     })
+}
+
+/// `NAME[,type=mount][,target=PATH][,uid=N][,gid=N][,mode=0400]`, below /run/secrets where the path says nothing else.
+pub fn secret(value: &str) -> Result<SecretSpec, String> {
+    let mut words = value.split(',');
+    let name = values::volume_name(words.next().unwrap_or_default())?;
+    let mut secret = SecretSpec {
+        target: Path::new("/run/secrets").join(&name),
+        name,
+        uid: 0,
+        gid: 0,
+        mode: 0o400,
+    };
+    let number = |text: &str, base: u32| {
+        u32::from_str_radix(text, base).map_err(|_| format!("expected a number, found '{text}'"))
+    };
+    for word in words {
+        match word.split_once('=') {
+            Some(("type", "mount")) => {}
+            Some(("type", "env")) => {
+                return Err("type=env would show it in inspections and in /proc; mount it".into());
+            }
+            Some(("target", path)) if path.starts_with('/') => {
+                secret.target = values::absolute(path)?;
+            }
+            Some(("target", name)) => {
+                let path = format!("/run/secrets/{name}");
+                secret.target = values::absolute(&path)?;
+            }
+            Some(("uid", text)) => secret.uid = number(text, 10)?,
+            Some(("gid", text)) => secret.gid = number(text, 10)?,
+            Some(("mode", text)) => {
+                secret.mode = number(text, 8)?;
+                if secret.mode > 0o777 {
+                    return Err(format!("expected a mode such as 0400, found '{text}'"));
+                }
+            }
+            _ => {
+                return Err(format!(
+                    "expected type, target, uid, gid or mode with a value, found '{word}'"
+                ));
+            }
+        }
+    }
+    Ok(secret)
 }
 
 pub fn service_restart(value: &str) -> Result<RestartPolicy, String> {

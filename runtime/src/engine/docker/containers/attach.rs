@@ -43,7 +43,7 @@ pub async fn attach(
     mut request: Request,
 ) -> Result<Response, Refusal> {
     let container = find(&engine, &id)?;
-    if super::inspect::is_paused(&engine, &container.config.id) {
+    if engine.is_paused(&container.config.id) {
         return Err(Refusal::conflict(format!(
             "container {id} is paused, unpause the container before attach"
         )));

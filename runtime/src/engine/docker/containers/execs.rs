@@ -22,7 +22,7 @@ use super::super::events::Told;
 use super::super::refusal::Refusal;
 use super::attach::{size, switching, upgrade_of};
 use super::logs::piece;
-use super::{Id, find, inspect, life};
+use super::{Id, find, life};
 use crate::engine::api::{ExecOptions, FrameKind};
 use crate::engine::container::{Container, lock};
 use crate::engine::io::{feed, resize};
@@ -86,7 +86,7 @@ pub async fn create(
     if !container.state().phase.is_up() {
         return Err(life::not_running(&container));
     }
-    if inspect::is_paused(&engine, &container.config.id) {
+    if engine.is_paused(&container.config.id) {
         return Err(Refusal::conflict(format!(
             "Container {id} is paused, unpause the container before exec"
         )));

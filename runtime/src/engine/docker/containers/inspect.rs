@@ -15,9 +15,10 @@ use super::super::refusal::Refusal;
 use super::super::{Arced, time};
 use super::{Id, body_file, find};
 use crate::engine::Engine;
+use crate::engine::checks::check;
 use crate::engine::container::Container;
 use crate::engine::options::{ContainerOptions, MountSource, NetworkMode, RestartPolicy};
-use crate::engine::record::{Phase, State};
+use crate::engine::record::{Health, Phase, State};
 use crate::network::Protocol;
 
 /// What clients expect of a `HostConfig` in which nothing was said.
@@ -79,7 +80,7 @@ pub fn status(engine: &Engine, id: &str, state: &State) -> &'static str {
         Phase::Created => "created",
         Phase::Starting if state.started_ns.is_none() => "created",
         Phase::Starting | Phase::Restarting => "restarting",
-        Phase::Running | Phase::Stopping if is_paused(engine, id) => "paused",
+        Phase::Running | Phase::Stopping if engine.is_paused(id) => "paused",
         Phase::Running | Phase::Stopping => "running",
         // One that never ran is as it was created.
         Phase::Exited if state.started_ns.is_none() => "created",
@@ -88,20 +89,13 @@ pub fn status(engine: &Engine, id: &str, state: &State) -> &'static str {
     }
 }
 
-/// Whether its cgroup is frozen.
-pub fn is_paused(engine: &Engine, id: &str) -> bool {
-    let file = engine.cgroup_of(id).map(|path| path.join("cgroup.freeze"));
-    let read = file.and_then(|file| std::fs::read_to_string(file).ok());
-    read.is_some_and(|text| text.trim() == "1")
-}
-
 fn told_state(engine: &Engine, c: &Container, state: &State) -> Value {
     let status = status(engine, &c.config.id, state);
     let code = match &state.error {
         Some(_) if !state.phase.is_up() => state.error_code,
         _ => state.exit.map_or(0, |e| e.code),
     };
-    json!({
+    let mut told = json!({
         "Status": status,
         "Running": state.phase.is_up() || status == "restarting",
         "Paused": status == "paused",
@@ -113,6 +107,33 @@ fn told_state(engine: &Engine, c: &Container, state: &State) -> Value {
         "Error": state.error.as_deref().unwrap_or_default(),
         "StartedAt": time::rfc3339(state.started_ns.unwrap_or(0)),
         "FinishedAt": time::rfc3339(state.exit.map_or(0, |e| e.at_ns)),
+    });
+    if c.config.health.is_some() {
+        told["Health"] = told_health(engine, c, state);
+    }
+    told
+}
+
+/// What the checks say; of one that is down docker says that it is unhealthy.
+fn told_health(engine: &Engine, c: &Container, state: &State) -> Value {
+    let shown = engine.checks.shown(&c.config.id);
+    let log = shown.log.iter().map(|outcome| {
+        json!({
+            "Start": time::rfc3339(outcome.began_ns),
+            "End": time::rfc3339(outcome.ended_ns),
+            "ExitCode": outcome.code,
+            "Output": outcome.output,
+        })
+    });
+    let health = match state.phase {
+        Phase::Created => Health::Starting,
+        phase if phase.is_up() => state.health.unwrap_or(Health::Starting),
+        _ => Health::Unhealthy,
+    };
+    json!({
+        "Status": health.to_string(),
+        "FailingStreak": shown.streak,
+        "Log": log.collect::<Vec<_>>(),
     })
 }
 
@@ -242,6 +263,9 @@ fn own_config(engine: &Engine, c: &Container, sent: &Value) -> Value {
     }
     if let Some(signal) = sent.get("StopSignal").filter(|s| s.is_string()) {
         config["StopSignal"] = signal.clone();
+    }
+    if let Some(check) = &c.config.health {
+        config["Healthcheck"] = check::to_docker(check);
     }
     if let Some(timeout) = o.stop_timeout {
         config["StopTimeout"] = timeout.into();

@@ -114,7 +114,7 @@ async fn stop_one(engine: &Engine, container: &Container, asked: &Asked) -> Resu
 
 /// A frozen process takes no signal but the last.
 async fn thaw(engine: &Engine, container: &Container) {
-    if inspect::is_paused(engine, &container.config.id) {
+    if engine.is_paused(&container.config.id) {
         let _ = freeze(engine, container, false).await;
     }
 }
@@ -171,7 +171,7 @@ pub async fn pause(Shared(engine): Arced, Path(id): Id) -> Done {
     if !container.state().phase.is_up() {
         return Err(not_running(&container));
     }
-    if inspect::is_paused(&engine, &container.config.id) {
+    if engine.is_paused(&container.config.id) {
         let text = format!("Container {} is already paused", container.config.id);
         return Err(Refusal::conflict(text));
     }
@@ -185,7 +185,7 @@ pub async fn pause(Shared(engine): Arced, Path(id): Id) -> Done {
 
 pub async fn unpause(Shared(engine): Arced, Path(id): Id) -> Done {
     let container = find(&engine, &id)?;
-    if !inspect::is_paused(&engine, &container.config.id) {
+    if !engine.is_paused(&container.config.id) {
         let text = format!("Container {} is not paused", container.config.id);
         return Err(Refusal::conflict(text));
     }

@@ -14,7 +14,7 @@ use super::super::{Arced, time};
 use super::{find, inspect};
 use crate::engine::container::Container;
 use crate::engine::options::MountSource;
-use crate::engine::record::{Phase, State};
+use crate::engine::record::{Health, Phase, State};
 use crate::engine::{Engine, clock};
 use crate::network::{Attachment, Protocol};
 
@@ -104,8 +104,13 @@ fn is_wanted(engine: &Engine, c: &Container, state: &State, filters: &Filters) -
         && filters.any("volume", volume)
         && filters.any("publish", |p| port(p, true))
         && filters.any("expose", |p| port(p, false))
-        && filters.any("health", |h| h == "none")
+        && filters.any("health", |h| h == health(state))
         && filters.any("is-task", |t| t == "false")
+}
+
+fn health(state: &State) -> String {
+    let health = state.health.filter(|_| state.phase.is_up());
+    health.map_or("none".into(), |health| health.to_string())
 }
 
 /// Whether a container's networks have one of this name or id.
@@ -170,7 +175,11 @@ fn told(status: &str, state: &State, now_ns: u64) -> String {
     let ended = state.exit.map(|e| (e.code, ago(e.at_ns)));
     match (status, ended) {
         ("created", _) => "Created".into(),
-        ("running", _) => format!("Up {started}"),
+        ("running", _) => match state.health {
+            None => format!("Up {started}"),
+            Some(Health::Starting) => format!("Up {started} (health: starting)"),
+            Some(health) => format!("Up {started} ({health})"),
+        },
         ("paused", _) => format!("Up {started} (Paused)"),
         ("restarting", Some((code, ago))) => format!("Restarting ({code}) {ago} ago"),
         (_, Some((code, ago))) => format!("Exited ({code}) {ago} ago"),

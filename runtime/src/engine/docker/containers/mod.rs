@@ -5,6 +5,7 @@
 
 mod archive;
 mod attach;
+mod changed;
 mod execs;
 mod inspect;
 mod life;
@@ -48,6 +49,8 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route("/containers/{id}/stop", post(life::stop))
         .route("/containers/{id}/restart", post(life::restart))
         .route("/containers/{id}/kill", post(life::kill))
+        .route("/containers/{id}/rename", post(changed::rename))
+        .route("/containers/{id}/update", post(changed::update))
         .route("/containers/{id}/pause", post(life::pause))
         .route("/containers/{id}/unpause", post(life::unpause))
         .route("/containers/{id}/wait", post(life::wait))

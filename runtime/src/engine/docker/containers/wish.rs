@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::super::body::Body;
 use super::super::refusal::Refusal;
+use crate::engine::checks::check;
 use crate::engine::options::{
-    ContainerOptions, DeviceSpec, MountSource, MountSpec, NetworkJoin, NetworkMode, PullPolicy,
-    RestartPolicy, Seccomp, TmpfsSpec, Ulimit,
+    ContainerOptions, DeviceSpec, HealthCheck, MountSource, MountSpec, NetworkJoin, NetworkMode,
+    PullPolicy, RestartPolicy, Seccomp, TmpfsSpec, Ulimit,
 };
 use crate::engine::values;
 use crate::network::{PortMapping, Protocol};
@@ -109,15 +110,33 @@ fn config(body: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
         "OnBuild",
         "Shell",
     ]);
-    let check = body.value("Healthcheck");
-    let tested = check.get("Test").and_then(Value::as_array);
-    if tested.is_some_and(|test| !test.is_empty() && test.first() != Some(&"NONE".into())) {
-        return Err(Refusal::unsupported(
-            "Healthcheck",
-            "run the check with `docker exec` from outside",
-        ));
-    }
+    o.health = health(body.value("Healthcheck"))?;
     Ok(())
+}
+
+/// In dockerd's words where it refuses.
+fn health(check: Value) -> Result<Option<HealthCheck>, Refusal> {
+    if check.is_null() {
+        return Ok(None);
+    }
+    for (key, least) in [
+        ("Interval", 1_000_000),
+        ("Timeout", 1_000_000),
+        ("StartPeriod", 1_000_000),
+        ("StartInterval", 1_000_000),
+        ("Retries", 0),
+    ] {
+        let number = check.get(key).and_then(Value::as_i64).unwrap_or(0);
+        if number < 0 || number > 0 && number < least {
+            return Err(Refusal::invalid(match key {
+                "Retries" => "Retries in Healthcheck cannot be negative".into(),
+                key => format!("{key} in Healthcheck cannot be less than 1ms"),
+            }));
+        }
+    }
+    let read = check::from_docker(&check);
+    let wrong = "Healthcheck: expected a Test of NONE, CMD or CMD-SHELL and words";
+    read.map(Some).ok_or_else(|| Refusal::invalid(wrong))
 }
 
 fn mounts(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
@@ -260,7 +279,11 @@ fn ports(host: &mut Body, exposed: &[String], o: &mut ContainerOptions) -> Resul
     Ok(())
 }
 
-fn limits(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
+/// Limits of memory, processors and processes.
+///
+/// # Errors
+/// What is malformed.
+pub fn limits(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
     o.memory = host.limit("Memory")?;
     o.memory_swap = host.number("MemorySwap")?.filter(|n| *n != 0);
     o.memory_reservation = host.limit("MemoryReservation")?;
@@ -420,23 +443,32 @@ fn names(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn life(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
-    o.auto_remove = host.flag("AutoRemove")?;
+/// When a container is started again, if that is said.
+///
+/// # Errors
+/// What is malformed.
+pub fn restart_policy(host: &mut Body) -> Result<Option<RestartPolicy>, Refusal> {
     let mut restart = host.object("RestartPolicy")?;
     let most = restart.limit("MaximumRetryCount")?;
-    o.restart = match restart.text("Name")?.as_deref() {
-        None | Some("no") => RestartPolicy::No,
-        Some("always") => RestartPolicy::Always,
-        Some("unless-stopped") => RestartPolicy::UnlessStopped,
-        Some("on-failure") => RestartPolicy::OnFailure {
+    Ok(match restart.text("Name")?.as_deref() {
+        None => None,
+        Some("no") => Some(RestartPolicy::No),
+        Some("always") => Some(RestartPolicy::Always),
+        Some("unless-stopped") => Some(RestartPolicy::UnlessStopped),
+        Some("on-failure") => Some(RestartPolicy::OnFailure {
             max: most.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-        },
+        }),
         Some(other) => {
             return Err(Refusal::invalid(format!(
                 "invalid restart policy: unknown policy '{other}'; use one of no, always, on-failure or unless-stopped"
             )));
         }
-    };
+    })
+}
+
+fn life(host: &mut Body, o: &mut ContainerOptions) -> Result<(), Refusal> {
+    o.auto_remove = host.flag("AutoRemove")?;
+    o.restart = restart_policy(host)?.unwrap_or_default();
     if o.auto_remove && o.restart != RestartPolicy::No {
         return Err(Refusal::invalid(
             "can't create 'AutoRemove' container with restart policy",
