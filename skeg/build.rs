@@ -1,4 +1,5 @@
-//! Link flags of the static multi-call binary: no tables for unwinding, since a panic aborts.
+//! Link flags of the static programs: no tables for unwinding, since a panic aborts, and one copy of functions
+//! that are equal byte for byte.
 //!
 //! It changes nothing for this machine's own builds, whose panics may unwind.
 
@@ -12,5 +13,6 @@ fn main() {
     if aborts && features.split(',').any(|feature| feature == "crt-static") {
         println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
         println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/../sys/no-unwind.ld");
+        println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
     }
 }

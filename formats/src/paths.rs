@@ -55,6 +55,8 @@ pub const GROUPS: &str = "/usr/lib/skeg/group";
 pub const MODULE_LIST: &str = "/usr/lib/skeg/modules.load";
 /// Modules that are loaded only where the machine has nothing better: no hardware watchdog.
 pub const SPARE_MODULE_LIST: &str = "/usr/lib/skeg/modules.spare";
+/// Programs that run rarely, `NAME.zst` each: `skeg` unpacks one into memory and runs it from there.
+pub const PACKED: &str = "/usr/lib/skeg/packed";
 /// Debian's static e2fsck, for a STATE whose superblock reports errors.
 pub const E2FSCK: &str = "/usr/lib/skeg/e2fsck";
 /// What this image is, in os-release(5) format.

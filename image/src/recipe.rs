@@ -88,7 +88,7 @@ pub enum Signatures {
     /// They stay: a kernel that is locked down loads no module without.
     #[default]
     Keep,
-    /// They are cut off, so that the kernel does not check them.
+    /// They are cut off, so that the kernel does not check them, and with them what modules have for BPF alone.
     Drop,
 }
 
@@ -134,6 +134,9 @@ pub struct File {
     pub from: String,
     /// Permission bits.
     pub mode: u32,
+    /// Whether it is compressed: a program that runs rarely, for `skeg` to unpack.
+    #[serde(default)]
+    pub packed: bool,
 }
 
 /// A profile with `like` resolved: the first segment's recipe and the second's.

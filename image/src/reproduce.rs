@@ -3,6 +3,7 @@
 //! The second build has other paths, another umask, time zone and home, and later file times. Never
 //! calls the builder's functions: it runs the program, as a user would.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +23,7 @@ pub struct Subject<'a> {
     pub cache: &'a Path,
     /// The profile.
     pub profile: &'a str,
-    /// Binaries by option name.
+    /// Binaries by the recipe's names.
     pub binaries: Vec<(&'a str, &'a Path)>,
     /// Version of the image.
     pub version: &'a str,
@@ -107,7 +108,9 @@ fn build(subject: &Subject, folder: &Path, around: &Circumstances) -> Result<Pat
             &copy,
             fs::read(path).with_context(|| format!("read {}", path.display()))?,
         )?;
-        build.arg(format!("--{name}")).arg(copy);
+        let mut given = OsString::from(format!("{name}="));
+        given.push(copy);
+        build.arg("--program").arg(given);
     }
     place(&mut build);
     finish(build)?;

@@ -120,7 +120,8 @@ fn two_builds_on_two_paths_are_equal() -> Result<()> {
 fn build(folder: &Path) -> Result<()> {
     let inputs = folder.join("inputs");
     std::fs::create_dir_all(&inputs)?;
-    for (profile, name) in [("tiny", "skeg-init"), ("release", "skeg")] {
+    let programs = [("tiny", "skeg-init", "init"), ("release", "skeg", "skeg")];
+    for (profile, name, _) in programs {
         std::fs::copy(guest_program(profile, name), inputs.join(name))?;
     }
     ok(Command::new("cp")
@@ -128,16 +129,19 @@ fn build(folder: &Path) -> Result<()> {
         .arg(workspace().join("image"))
         .arg(&inputs))?;
     let epoch = "1767225600";
-    ok(Command::new(builder()?)
+    let mut build = Command::new(builder()?);
+    build
         .env("SOURCE_DATE_EPOCH", epoch)
         .args(["build", "--profile", "vm", "--recipe"])
         .arg(inputs.join("image"))
         .arg("--out")
-        .arg(folder)
-        .arg("--init")
-        .arg(inputs.join("skeg-init"))
-        .arg("--skeg")
-        .arg(inputs.join("skeg")))?;
+        .arg(folder);
+    for (_, name, role) in programs {
+        let path = inputs.join(name);
+        let given = format!("{role}={}", path.display());
+        build.arg("--program").arg(given);
+    }
+    ok(&mut build)?;
     let image = Image {
         profile: "vm".into(),
         folder: folder.to_owned(),

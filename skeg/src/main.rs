@@ -1,6 +1,9 @@
-//! The multi-call binary: daemons and the command line, one file on the image.
+//! The multi-call binary: the large daemons and the command line, one file on the image. What few hosts
+//! use, and what runs rarely, lies beside it, packed.
 //!
 //! Dispatch only: everything it does stands in the crates it calls.
+
+mod packed;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +17,8 @@ fn main() -> ExitCode {
     match arguments.nth(1).as_ref().and_then(|verb| verb.to_str()) {
         Some("oci") => runtime::oci::main(std::iter::once("skeg oci".into()).chain(arguments)),
         Some("config") => config::cli::main(std::iter::once("skeg config".into()).chain(arguments)),
+        #[cfg(not(feature = "fleet"))]
+        Some("fleet") => packed::run("fleet"),
         #[cfg(feature = "fleet")]
         Some("fleet") => fleet::cli::main(std::iter::once("skeg fleet".into()).chain(arguments)),
         Some("update") => {

@@ -96,7 +96,7 @@ fn run(verb: &Verb) -> Result<(), String> {
     writeln!(stream, "{line}").map_err(|e| e.to_string())?;
     for line in BufReader::new(stream).lines() {
         let line = line.map_err(|e| format!("read from the updater: {e}"))?;
-        match serde_json::from_str(&line)
+        match serde_json::from_slice(line.as_bytes())
             .map_err(|e| format!("the updater answered {line}: {e}"))?
         {
             Reply::Progress(progress) => {

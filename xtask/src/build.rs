@@ -3,7 +3,8 @@
 //! It only calls cargo and the image builder; both decide themselves what is up to date.
 
 use crate::{Outcome, place, progress};
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A cargo command in the workspace.
@@ -31,21 +32,29 @@ pub fn host_tools() -> Outcome<()> {
     )
 }
 
-/// PID 1 and the multi-call binary; for profile `test` the agent too.
+/// Programs of the package `skeg`, by the recipe's names and cargo's.
+const PROGRAMS: [(&str, &str); 1] = [("skeg", "skeg")];
+
+/// PID 1 and the host's programs; for profile `test` the agent too.
 pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
     let (tiny, release) = (place::tiny(), place::release());
     let init = ["--profile", tiny, "-p", "init"];
     progress::quietly("build skeg-init (static)", &mut guest_cargo(&init))?;
     let skeg = ["--profile", release, "-p", "skeg"];
     if profiles.contains(&"test") {
-        let crashing = [&skeg[..], &["--features", "crash-points"]].concat();
-        let what = "build skeg with crash points, for tests (static)";
-        progress::quietly(what, &mut guest_cargo(&crashing))?;
-        let (from, to) = (place::guest_program(release, "skeg"), crashing_skeg());
-        let copied = std::fs::copy(&from, &to);
-        copied.map_err(|e| format!("copy {} to {}: {e}", from.display(), to.display()))?;
+        let with_points = [&skeg[..], &["--features", "crash-points"]].concat();
+        let what = "build the host's programs with crash points, for tests (static)";
+        progress::quietly(what, &mut guest_cargo(&with_points))?;
+        for (_, name) in PROGRAMS {
+            let (from, to) = (place::guest_program(release, name), crashing(name));
+            let copied = std::fs::copy(&from, &to);
+            copied.map_err(|e| format!("copy {} to {}: {e}", from.display(), to.display()))?;
+        }
     }
-    progress::quietly("build skeg (static)", &mut guest_cargo(&skeg))?;
+    progress::quietly(
+        "build the host's programs (static)",
+        &mut guest_cargo(&skeg),
+    )?;
     if profiles.contains(&"test") {
         let agent = [
             "--profile",
@@ -83,9 +92,13 @@ pub fn mutant() -> Outcome<()> {
     Ok(())
 }
 
-/// Cargo gives both builds of `skeg` one name.
-fn crashing_skeg() -> std::path::PathBuf {
-    place::guest_program(place::release(), "skeg-with-crash-points")
+/// Cargo gives both builds of a program one name.
+fn crashing(name: &str) -> PathBuf {
+    place::guest_program(place::release(), &format!("{name}-with-crash-points"))
+}
+
+fn plain(name: &str) -> PathBuf {
+    place::guest_program(place::release(), name)
 }
 
 /// Static, so that no C library is on the image. With `--target`, the flags do not reach build
@@ -120,36 +133,39 @@ pub fn images(profiles: &[&str]) -> Outcome<()> {
     let mut fetch = Command::new(place::host_program("image"));
     fetch.arg("fetch").current_dir(place::workspace());
     progress::quietly("fetch kernel, loader and firmware (pinned)", &mut fetch)?;
-    let skeg = place::guest_program(place::release(), "skeg");
     for profile in profiles {
         progress::quietly(
             &format!("build the image, profile {profile}"),
-            &mut image_command(profile, profile, &skeg),
+            &mut image_command(profile, profile, plain),
         )?;
     }
     if profiles.contains(&"test") {
         let what = "build the image, profile test with crash points";
-        progress::quietly(what, &mut image_command("test", "crash", &crashing_skeg()))?;
+        progress::quietly(what, &mut image_command("test", "crash", crashing))?;
     }
     Ok(())
 }
 
 /// An image of a profile, in a folder of its own name: what is tested is what ships, so the crash points
 /// are in an image of their own.
-fn image_command(profile: &str, folder: &str, skeg: &Path) -> Command {
+fn image_command(profile: &str, folder: &str, program: fn(&str) -> PathBuf) -> Command {
     let mut command = Command::new(place::host_program("image"));
     command
         .current_dir(place::workspace())
         .args(["build", "--profile", profile])
         .arg("--out")
-        .arg(place::image(folder))
-        .arg("--init")
-        .arg(place::guest_program(place::tiny(), "skeg-init"))
-        .arg("--skeg")
-        .arg(skeg);
+        .arg(place::image(folder));
+    let mut give = |name: &str, path: PathBuf| {
+        let mut given = OsString::from(format!("{name}="));
+        given.push(path);
+        command.arg("--program").arg(given);
+    };
+    give("init", place::guest_program(place::tiny(), "skeg-init"));
+    for (name, file) in PROGRAMS {
+        give(name, program(file));
+    }
     if profile == "test" {
-        let agent = place::guest_program(place::release(), "skeg-agent");
-        command.arg("--agent").arg(agent);
+        give("agent", plain("skeg-agent"));
     }
     command
 }

@@ -12,11 +12,14 @@ use formats::paths;
 use super::{AssembleError, Inputs};
 use crate::accounts::{self, Accounts};
 use crate::debian::cache::Package;
-use crate::modules::{Kernel, Module, signature};
+use crate::modules::{Kernel, Module, signature, types};
 use crate::osrelease::OsRelease;
 use crate::recipe::{File, Recipe, Resolved, Signatures};
 use crate::seccomp;
 use crate::tree::{Content, Tree, TreeError};
+
+/// Of zstd, for packed programs: unpacking takes the same time at any level.
+const LEVEL: i32 = 19;
 
 /// A build under way.
 pub(super) struct Work<'a> {
@@ -112,7 +115,12 @@ impl Work<'_> {
                     .binary(&file.from, self.profile.name)?
                     .to_owned(),
             };
-            tree.file(&file.path, file.mode, read(&source)?)?;
+            let bytes = read(&source)?;
+            let bytes = match file.packed {
+                true => zstd::bulk::compress(&bytes, LEVEL).map_err(at(&source))?,
+                false => bytes,
+            };
+            tree.file(&file.path, file.mode, bytes)?;
         }
         Ok(())
     }
@@ -194,14 +202,10 @@ impl Work<'_> {
 
     fn put_module(&self, tree: &mut Tree, module: &Module) -> Result<(), TreeError> {
         let bytes = match self.profile.base.1.module_signatures {
-            Signatures::Keep => &module.bytes,
-            Signatures::Drop => signature::strip(&module.bytes),
+            Signatures::Keep => module.bytes.clone(),
+            Signatures::Drop => types::strip(signature::strip(&module.bytes)),
         };
-        tree.file(
-            &format!("/usr/lib/modules/{}", module.path),
-            0o644,
-            bytes.to_vec(),
-        )
+        tree.file(&format!("/usr/lib/modules/{}", module.path), 0o644, bytes)
     }
 
     pub(super) fn os_release(&self, variant: &str) -> OsRelease {

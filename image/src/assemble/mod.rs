@@ -61,7 +61,7 @@ pub enum AssembleError {
     #[error(transparent)]
     Cpio(#[from] CpioError),
     /// A binary that the profile needs.
-    #[error("profile {profile} needs --{name} PATH")]
+    #[error("profile {profile} needs --program {name}=PATH")]
     NoBinary {
         /// The profile.
         profile: String,

@@ -41,15 +41,9 @@ struct Subject {
     /// Profile of the recipe
     #[arg(long, default_value = "vm")]
     profile: String,
-    /// The static PID 1
-    #[arg(long, value_name = "PATH")]
-    init: Option<PathBuf>,
-    /// The static multi-call binary
-    #[arg(long, value_name = "PATH")]
-    skeg: Option<PathBuf>,
-    /// The tests' agent, for profile `test`
-    #[arg(long, value_name = "PATH")]
-    agent: Option<PathBuf>,
+    /// A static program that the recipe names; once for each
+    #[arg(long, value_name = "NAME=PATH", value_parser = program)]
+    program: Vec<(String, PathBuf)>,
     /// Version of the image
     #[arg(long, value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
     version_string: String,
@@ -125,16 +119,16 @@ fn remove_others(out: &Path, prefix: &str, name: &str) -> Result<()> {
 
 impl Subject {
     fn binaries(&self) -> BTreeMap<&str, PathBuf> {
-        let given = [
-            ("init", &self.init),
-            ("skeg", &self.skeg),
-            ("agent", &self.agent),
-        ];
-        let given = given.into_iter();
+        let given = self.program.iter();
         given
-            .filter_map(|(name, path)| Some((name, path.clone()?)))
+            .map(|(name, path)| (name.as_str(), path.clone()))
             .collect()
     }
+}
+
+fn program(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("expected NAME=PATH")?;
+    Ok((name.to_owned(), path.into()))
 }
 
 pub(super) fn reproduce(arguments: &Reproduce) -> Result<()> {

@@ -6,6 +6,7 @@
 pub mod modinfo;
 pub mod resolve;
 pub mod signature;
+pub mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -17,7 +17,7 @@ pub fn show(options: &Boot) -> Result<u8, CliError> {
     let path = options.from.display();
     let text = std::fs::read_to_string(&options.from)
         .map_err(|e| fail(format!("read the boot timeline {path}: {e}")))?;
-    let timeline: Timeline = serde_json::from_str(&text)
+    let timeline: Timeline = serde_json::from_slice(text.as_bytes())
         .map_err(|e| fail(format!("read the boot timeline {path}: {e}")))?;
     if timeline.format != FORMAT {
         let found = timeline.format;

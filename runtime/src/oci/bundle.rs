@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::args::Create;
@@ -39,7 +40,7 @@ impl Bundle {
         let mut warnings = Vec::new();
         normalize(&mut value, &mut warnings);
         absolute_sources(&mut value, &directory);
-        let spec: Spec = serde_json::from_value(value)
+        let spec: Spec = from_value(&value)
             .map_err(|error| Error::Spec(format!("parse `{}`: {error}", path.display())))?;
         let rootfs = rootfs(&spec, &directory)?;
         Ok(Self {
@@ -93,6 +94,11 @@ fn absolute_sources(value: &mut Value, directory: &Path) {
             mount["source"] = absolute.into();
         }
     }
+}
+
+/// By way of text: read from a `Value`, all types of the specification would be in the program twice.
+pub(super) fn from_value<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
+    serde_json::from_slice(&serde_json::to_vec(value)?)
 }
 
 fn rootfs(spec: &Spec, directory: &Path) -> Result<PathBuf, Error> {

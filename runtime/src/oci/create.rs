@@ -391,7 +391,7 @@ impl Reports {
         if count == 0 {
             return Ok(None);
         }
-        let report = serde_json::from_str(&line);
+        let report = serde_json::from_slice(line.as_bytes());
         report
             .map(Some)
             .map_err(|error| Error::io("read a report", error))

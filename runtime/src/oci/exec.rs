@@ -175,7 +175,7 @@ fn process(spec: &Spec, options: &Exec, log: &Log) -> Result<Process, Error> {
             let parsed = serde_json::from_slice::<Value>(&text);
             let mut value = parsed.map_err(|error| Error::file("parse", path, error))?;
             bundle::normalize_process(&mut value, &mut Vec::new());
-            let process = serde_json::from_value(value);
+            let process = bundle::from_value(&value);
             process.map_err(|error| Error::file("parse", path, error))?
         }
         None => changed(spec, options, log)?,

@@ -51,7 +51,7 @@ pub(super) fn update(global: &Global, options: &Update) -> Result<(), Error> {
         None => Value::Object(Map::new()),
     };
     add_options(&mut value, options);
-    let resources: LinuxResources = serde_json::from_value(value)
+    let resources: LinuxResources = super::bundle::from_value(&value)
         .map_err(|error| Error::Spec(format!("resources: {error}")))?;
     let cgroup = record.cgroup().ok_or_else(|| {
         Error::Other(format!("container `{}` has no cgroup to limit", options.id))
@@ -67,7 +67,7 @@ fn read(path: &Path) -> Result<Value, Error> {
     } else {
         text = std::fs::read_to_string(path).map_err(failed)?;
     }
-    serde_json::from_str(&text).map_err(|error| Error::file("parse", path, error))
+    serde_json::from_slice(text.as_bytes()).map_err(|error| Error::file("parse", path, error))
 }
 
 fn add_options(value: &mut Value, options: &Update) {

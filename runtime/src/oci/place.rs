@@ -119,12 +119,12 @@ fn limits(resources: Option<&LinuxResources>) -> bool {
     };
     let mut rest = resources.clone();
     rest.set_devices(None);
-    rest != LinuxResources::default() && rest != serde_json::from_str("{}").unwrap_or_default()
+    rest != LinuxResources::default() && rest != serde_json::from_slice(b"{}").unwrap_or_default()
 }
 
 /// The limits as they are set: over the spec's device rules, what every container may open.
 pub(super) fn effective(resources: Option<&LinuxResources>) -> LinuxResources {
-    let empty = || serde_json::from_str("{}").unwrap_or_default();
+    let empty = || serde_json::from_slice(b"{}").unwrap_or_default();
     let mut resources: LinuxResources = resources.cloned().unwrap_or_else(empty);
     let rules = resources.devices().clone().unwrap_or_default();
     let all = |rule: &LinuxDeviceCgroup| {

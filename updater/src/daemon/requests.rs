@@ -42,7 +42,7 @@ fn serve(mut stream: &UnixStream, inputs: &Sender<Input>) -> Option<()> {
     let mut reader = BufReader::new(stream).take(MAX_LINE as u64);
     reader.read_line(&mut line).ok()?;
     let (sender, replies) = channel();
-    match serde_json::from_str(&line) {
+    match serde_json::from_slice(line.as_bytes()) {
         Ok(request) => inputs.send(Input::Request(request, sender)).ok()?,
         Err(e) => {
             let text = format!("not a request: {e}");

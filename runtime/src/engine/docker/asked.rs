@@ -53,7 +53,7 @@ impl Asked {
     /// When it is malformed, or has another key.
     pub fn filters(&self, known: &[&str]) -> Result<Filters, Refusal> {
         let text = self.text("filters").unwrap_or("{}");
-        let read: BTreeMap<String, Values> = serde_json::from_str(text)
+        let read: BTreeMap<String, Values> = serde_json::from_slice(text.as_bytes())
             .map_err(|e| Refusal::invalid(format!("invalid filter: {e}")))?;
         if let Some(other) = read.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(Refusal::invalid(format!("invalid filter '{other}'")));

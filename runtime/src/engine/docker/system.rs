@@ -89,7 +89,7 @@ pub async fn info(Shared(engine): Arced) -> Result<Json<Value>, Refusal> {
         host.release().to_string_lossy(),
     );
     let warnings: Vec<String> = lock(&engine.troubles).values().cloned().collect();
-    let mut info: Value = serde_json::from_str(SAME_ON_ALL).unwrap_or_default();
+    let mut info: Value = serde_json::from_slice(SAME_ON_ALL.as_bytes()).unwrap_or_default();
     let found = json!({
         "ID": machine_id(),
         "Containers": running + paused + stopped,

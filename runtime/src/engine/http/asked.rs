@@ -2,8 +2,8 @@
 //!
 //! Every refusal has the API's own shape.
 
-use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -30,9 +30,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let read = Json::from_request(request, state).await;
-        read.map(|json| Self(json.0))
-            .map_err(|e: JsonRejection| refusal(e.status().as_u16(), &e))
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|e: BytesRejection| refusal(e.status().as_u16(), &e))?;
+        let read = serde_json::from_slice(&body);
+        read.map(Self)
+            .map_err(|e| refusal(if e.is_data() { 422 } else { 400 }, &e))
     }
 }
 

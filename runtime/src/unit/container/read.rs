@@ -43,7 +43,7 @@ pub fn pids(value: &str) -> Result<Option<u64>, String> {
 /// A JSON array or plain words, as podman takes it.
 pub fn entrypoint(value: &str) -> Result<Vec<String>, String> {
     if value.starts_with('[') {
-        return serde_json::from_str(value)
+        return serde_json::from_slice(value.as_bytes())
             .map_err(|e| format!("expected a JSON array of strings: {e}"));
     }
     words::split(value)

@@ -138,7 +138,8 @@ fn told_health(engine: &Engine, c: &Container, state: &State) -> Value {
 }
 
 fn host_config(c: &Container, sent: &Value, mode: String) -> Value {
-    let mut all: Map<String, Value> = serde_json::from_str(HOST_CONFIG).unwrap_or_default();
+    let mut all: Map<String, Value> =
+        serde_json::from_slice(HOST_CONFIG.as_bytes()).unwrap_or_default();
     let o = &c.config.options;
     if let Some(sent) = sent.get("HostConfig").and_then(Value::as_object) {
         let said = sent.iter().filter(|(_, value)| !value.is_null());
