@@ -2,8 +2,10 @@
 //!
 //! Pure. A static program must not ask the C library: it would want modules that are not there.
 
-/// The user of the engine, who alone but root may talk to PID 1 and to the zygote.
+/// The user of the engine, who alone but root may have PID 1 hold containers and the zygote make them.
 pub const ENGINE: &str = "skeg-engine";
+/// The user of the updater, who may have PID 1 reboot.
+pub const UPDATER: &str = "skeg-update";
 /// The group whose members may use the engine's API, which is as much as to be root.
 pub const API_GROUP: &str = "skeg";
 

@@ -4,7 +4,7 @@
 
 /// Runtime state of all of Skeg's programs, on a tmpfs, mode 0755.
 pub const RUN: &str = "/run/skeg";
-/// PID 1's control socket (`SOCK_SEQPACKET`, for root and the engine's user): see [`crate::registration`].
+/// PID 1's control socket (`SOCK_SEQPACKET`, for root and the users of engine and updater): see [`crate::registration`].
 pub const INIT_SOCKET: &str = "/run/skeg/init.sock";
 /// PID 1's `sd_notify` socket (`SOCK_DGRAM`), passed to services as `NOTIFY_SOCKET`.
 pub const NOTIFY_SOCKET: &str = "/run/skeg/notify.sock";
@@ -27,7 +27,7 @@ pub const SYSTEMD_SOCKET: &str = "/run/skeg/systemd1.sock";
 /// What the network daemon writes, the only folder that it can write to.
 pub const NETWORK_FOLDER: &str = "/run/skeg/net";
 /// The updater's socket for `skeg update`, mode 0600: see [`crate::update`].
-pub const UPDATE_SOCKET: &str = "/run/skeg/update.sock";
+pub const UPDATE_SOCKET: &str = "/run/skeg/update/update.sock";
 /// Where the updater mounts the ESP while it uses it.
 pub const ESP: &str = "/efi";
 /// Docker's Engine API.

@@ -10,7 +10,7 @@ use crate::version::Version;
 pub const FORMAT: u32 = 1;
 /// Written by the updater once the workloads are healthy on a release that is on trial. PID 1
 /// watches for it: a trial without it ends at its deadline with a reboot.
-pub const BOOT_OK: &str = "/run/skeg/boot-ok.json";
+pub const BOOT_OK: &str = "/run/skeg/update/boot-ok.json";
 /// Deny records, `<version>.json` each, written durably before the trial's entry is renamed.
 pub const DENIED: &str = "/var/lib/skeg-update/denied";
 

@@ -54,7 +54,7 @@ fn receive(socket: &OwnedFd) -> Reply {
 fn a_containers_exit_is_kept_and_pushed_without_an_allocation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("init.sock");
-    let mut desk = Desk::bind(&path, None).unwrap();
+    let mut desk = Desk::bind(&path, None, None).unwrap();
     let mut table = Table::default();
     (100..400).for_each(|pid| assert!(table.register(container(pid)).is_ok()));
     let engine = subscriber(&path);

@@ -37,6 +37,7 @@ pub fn run(kind: &str) -> io::Result<ExitCode> {
             std::fs::write(format!("{group}/cgroup.freeze"), "1")?;
             sleep()
         }
+        "call" => Ok(nix::unistd::sethostname("taken").map(|()| ExitCode::SUCCESS)?),
         "fork" => fork(),
         "eat" => eat(),
         other => Err(io::Error::other(format!("no misbehaviour {other}"))),

@@ -14,6 +14,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+/// `SECCOMP_FILTER_FLAG_LOG`, as PID 1 loads the filters of daemons.
+const LOG: u32 = 2;
+
 /// Does what it tries, or says why not.
 type Attempt = fn(&Target) -> io::Result<()>;
 
@@ -26,7 +29,7 @@ struct Target {
 }
 
 /// Every attempt, by the words that docs/PRIVILEGE.md has for it.
-const ATTEMPTS: [(&str, Attempt); 26] = [
+const ATTEMPTS: [(&str, Attempt); 29] = [
     ("become root", |_| {
         Ok(rustix::thread::set_thread_uid(rustix::process::Uid::ROOT)?)
     }),
@@ -35,6 +38,29 @@ const ATTEMPTS: [(&str, Attempt); 26] = [
         rustix::mount::mount("tmpfs", "/tmp", "tmpfs", flags, None)?;
         let flags = rustix::mount::UnmountFlags::empty();
         Ok(rustix::mount::unmount("/tmp", flags)?)
+    }),
+    ("mount one without devices and programs", |_| {
+        let flags = rustix::mount::MountFlags::NOSUID
+            | rustix::mount::MountFlags::NODEV
+            | rustix::mount::MountFlags::NOEXEC;
+        rustix::mount::mount("tmpfs", "/tmp", "tmpfs", flags, None)?;
+        let flags = rustix::mount::UnmountFlags::empty();
+        Ok(rustix::mount::unmount("/tmp", flags)?)
+    }),
+    ("change what is mounted", |_| {
+        // No mount begins there: with the right to it, that is what is wrong.
+        let flags = rustix::mount::MountFlags::BIND;
+        match rustix::mount::mount_remount("/usr/lib", flags, c"") {
+            Err(Errno::INVAL) => Ok(()),
+            done => Ok(done?),
+        }
+    }),
+    ("make a detached mount with devices", |_| {
+        let context = rustix::mount::fsopen("tmpfs", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_create(context.as_fd())?;
+        let flags = rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC;
+        let attributes = rustix::mount::MountAttrFlags::empty();
+        Ok(rustix::mount::fsmount(context.as_fd(), flags, attributes).map(drop)?)
     }),
     ("attach a detached mount", |_| call("move_mount")),
     ("load a module", |_| {
@@ -83,7 +109,11 @@ const ATTEMPTS: [(&str, Attempt); 26] = [
     }),
     ("run a file of its own making", execute),
     ("read the engine's store", |_| {
-        fs::read_dir("/var/lib/skeg").map(drop)
+        // An empty folder in its place is none.
+        match fs::read_dir("/var/lib/skeg")?.next() {
+            Some(entry) => entry.map(drop),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }),
     ("open a raw socket", |_| {
         socket(AddressFamily::INET, Some(rustix::net::ipproto::ICMP))
@@ -123,7 +153,7 @@ pub fn run(pid: i32, other: i32, filter: &str, writable: &str) -> io::Result<Str
     nix::sched::setns(view, nix::sched::CloneFlags::CLONE_NEWNS)?;
     take_rights(&status)?;
     if let Some(filter) = filter {
-        sys::child::load_seccomp_filter(&filter, 0)?;
+        sys::child::load_seccomp_filter(&filter, LOG)?;
     }
     let target = Target {
         other,

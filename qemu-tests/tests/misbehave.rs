@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PAGE: Duration = Duration::from_secs(60);
 const GOOD: [&str; 3] = ["net", "zygote", "engine"];
 /// What `skeg status` says of each service.
-const SHOWN: [&str; 5] = [
+const SHOWN: [&str; 6] = [
+    "service-failing:bad-call: ends again and again: exited with 1",
     "service-failing:bad-crash: ends again and again: exited with 1",
     "service-failing:bad-silent: ends again and again: killed by signal 9, not ready in time",
     "service-failing:bad-hang: ends again and again: killed by signal 9, did not feed its watchdog",
@@ -32,6 +33,7 @@ fn services_and_containers_that_misbehave_are_bounded_and_shown_and_harm_no_othe
     let mut machine = booted(&test)?;
     let before = pids(&machine)?;
     shown(&machine)?;
+    told(&machine)?;
     page(&machine)?;
     containers(&machine)?;
     bounded(&machine)?;
@@ -104,6 +106,20 @@ fn shown(machine: &Running) -> Result<()> {
         for line in SHOWN {
             ensure!(status.contains(line), "no `{line}` in:\n{status}");
         }
+        Ok(())
+    })
+}
+
+/// A call that a filter refuses is no riddle: the host's journal names the program and the call.
+fn told(machine: &Running) -> Result<()> {
+    let host_name = nix::libc::SYS_sethostname;
+    eventually("the refused call is told", PATIENCE, || {
+        let journal = machine.skeg(&["logs", "--kernel"])?;
+        let mut lines = journal.lines().filter(|line| line.contains("type=1326"));
+        let named = |line: &str| {
+            line.contains("comm=\"agent\"") && line.contains(&format!("syscall={host_name} "))
+        };
+        ensure!(lines.any(named), "no word of it in:\n{journal}");
         Ok(())
     })
 }

@@ -53,10 +53,11 @@ const CAPABILITIES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 /// A folder that the daemon may write to, and the daemon that its attempts are aimed at.
-const DAEMONS: [(&str, &str, &str); 3] = [
+const DAEMONS: [(&str, &str, &str); 4] = [
     ("net", "/run/skeg/net", "engine"),
     ("zygote", "/run", "net"),
     ("engine", "/var", "net"),
+    ("update", "/var/lib/skeg-update", "net"),
 ];
 
 /// The rows of the page's table below this heading, without its head.
@@ -90,7 +91,10 @@ fn mask(words: &str) -> Result<u64> {
 #[test]
 fn each_daemon_has_the_rights_that_the_page_says_and_no_others() -> Result<()> {
     let test = Test::named("privilege")?;
-    let host = host(&test, Config::new())?;
+    // Nothing comes from there, but the updater runs.
+    let update = "sources = [\"/nowhere\"]\nchannel = \"stable\"\n";
+    let config = Config::new().file("skeg/update.toml", update);
+    let host = host(&test, config)?;
     for row in table("Daemons")? {
         let [daemon, user, capabilities, no_new, filter] = row[..] else {
             anyhow::bail!("expected five cells, found {row:?}");

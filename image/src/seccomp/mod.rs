@@ -82,6 +82,10 @@ pub fn compile(service: &Service) -> Result<Option<Vec<u8>>, SeccompError> {
         program.namespaces(forbidden(&service.name, kinds)?);
     }
     let numbers = calls.iter().filter_map(|(_, n)| u32::try_from(*n).ok());
+    if !asked.filter.is_empty() && !refused {
+        program.mounts();
+        program.kernel_programs();
+    }
     match (asked.filter.is_empty(), refused) {
         (true, _) => program.allow(),
         (false, true) => program.refuse(numbers.collect()),

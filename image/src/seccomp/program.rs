@@ -6,7 +6,7 @@
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 /// The lower half of an argument.
-const ARGUMENT: [u32; 2] = [16, 24];
+const ARGUMENT: [u32; 4] = [16, 24, 32, 40];
 
 const LOAD: u16 = 0x20;
 const RETURN: u16 = 0x06;
@@ -18,6 +18,14 @@ const JUMP_IF_ANY_BIT: u16 = 0x45;
 const ALLOW: u32 = 0x7fff_0000;
 const KILL: u32 = 0x8000_0000;
 const ERROR: u32 = 0x0005_0000;
+
+/// `MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC` of mount(2), and their like of fsmount(2).
+const TAME: [u32; 3] = [0x2, 0x4, 0x8];
+/// What is no new mount: `MS_REMOUNT`, `MS_BIND`, `MS_MOVE` and how it spreads.
+const OTHER_MOUNTS: u32 = 0x20 | 0x1000 | 0x2000 | 0x1e_0000;
+
+/// `BPF_PROG_LOAD`, `BPF_PROG_ATTACH` of bpf(2).
+const TO_CGROUPS: [u32; 2] = [5, 8];
 
 /// `AUDIT_ARCH_I386`.
 const I386: u32 = 0x4000_0003;
@@ -104,6 +112,38 @@ impl Program {
         self.give(error(libc::EPERM));
         self.load(NUMBER);
         self.clone3_is_absent();
+    }
+
+    /// Whoever may mount at all makes new mounts only, without devices, programs and set-user-ids.
+    /// Else the right to mount would be that to undo its own view, and to open any device.
+    pub(super) fn mounts(&mut self) {
+        self.only_with(libc::SYS_mount, ARGUMENT[3], OTHER_MOUNTS, &TAME);
+        self.only_with(libc::SYS_fsmount, ARGUMENT[2], 0, &TAME);
+    }
+
+    /// Whoever may load kernel programs attaches them to its cgroups, and not to tracepoints and functions,
+    /// where they would write into any process.
+    pub(super) fn kernel_programs(&mut self) {
+        let body = 3 + TO_CGROUPS.len();
+        self.jump(JUMP_IF_EQUAL, number(libc::SYS_bpf), 0, clamp(body));
+        self.load(ARGUMENT[0]);
+        for (at, command) in TO_CGROUPS.iter().enumerate() {
+            self.jump(JUMP_IF_EQUAL, *command, clamp(TO_CGROUPS.len() - at), 0);
+        }
+        self.give(error(libc::EPERM));
+        self.load(NUMBER);
+    }
+
+    fn only_with(&mut self, call: libc::c_long, argument: u32, without: u32, with: &[u32]) {
+        self.jump(JUMP_IF_EQUAL, number(call), 0, clamp(4 + 2 * with.len()));
+        self.load(argument);
+        self.jump(JUMP_IF_ANY_BIT, without, 0, 1);
+        self.give(error(libc::EPERM));
+        for bit in with {
+            self.jump(JUMP_IF_ANY_BIT, *bit, 1, 0);
+            self.give(error(libc::EPERM));
+        }
+        self.load(NUMBER);
     }
 
     fn clone3_is_absent(&mut self) {

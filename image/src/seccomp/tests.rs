@@ -22,7 +22,7 @@ fn filter(lines: &str) -> Vec<u8> {
 }
 
 /// What the kernel answers to a call; panics on an instruction that it would refuse.
-fn run(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 2]) -> u32 {
+fn run(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 4]) -> u32 {
     let all: Vec<[u8; 8]> = filter.as_chunks::<8>().0.to_vec();
     let (mut at, mut held) = (0, 0u32);
     loop {
@@ -36,6 +36,8 @@ fn run(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 2]) -> u
                     4 => arch,
                     16 => arguments[0],
                     24 => arguments[1],
+                    32 => arguments[2],
+                    40 => arguments[3],
                     _ => panic!("loads from {operand}"),
                 };
                 continue;
@@ -52,7 +54,7 @@ fn run(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 2]) -> u
 }
 
 fn native(filter: &[u8], number: libc::c_long) -> u32 {
-    run(filter, X86_64, number, [0, 0])
+    run(filter, X86_64, number, [0; 4])
 }
 
 #[test]
@@ -74,7 +76,7 @@ fn what_is_listed_passes_and_nothing_else() {
         "newer than this"
     );
     assert_eq!(native(&filter, 0x4000_0000), refused(libc::ENOSYS), "x32");
-    assert_eq!(run(&filter, I386, 3, [0, 0]), KILLED);
+    assert_eq!(run(&filter, I386, 3, [0, 0, 0, 0]), KILLED);
 }
 
 #[test]
@@ -89,18 +91,26 @@ fn what_is_refused_is_refused_to_32_bit_programs_too_and_the_rest_passes() {
     assert_eq!(native(&filter, libc::SYS_clone3), ALLOWED);
     // init_module, iopl; then read and 128's neighbour.
     for (number, expected) in [(128, refused(libc::EPERM)), (110, refused(libc::EPERM))] {
-        assert_eq!(run(&filter, I386, number, [0, 0]), expected, "{number}");
+        assert_eq!(
+            run(&filter, I386, number, [0, 0, 0, 0]),
+            expected,
+            "{number}"
+        );
     }
     for number in [3, 127, 174] {
-        assert_eq!(run(&filter, I386, number, [0, 0]), ALLOWED, "{number}");
+        assert_eq!(
+            run(&filter, I386, number, [0, 0, 0, 0]),
+            ALLOWED,
+            "{number}"
+        );
     }
-    assert_eq!(run(&filter, 0xc000_00b7, 3, [0, 0]), KILLED);
+    assert_eq!(run(&filter, 0xc000_00b7, 3, [0, 0, 0, 0]), KILLED);
 }
 
 #[test]
 fn sockets_are_of_the_named_families() {
     let filter = filter("RestrictAddressFamilies=AF_UNIX AF_NETLINK");
-    let socket = |family| run(&filter, X86_64, libc::SYS_socket, [family, 0]);
+    let socket = |family| run(&filter, X86_64, libc::SYS_socket, [family, 0, 0, 0]);
     assert_eq!((socket(1), socket(16)), (ALLOWED, ALLOWED));
     for family in [0, 2, 10, 17, 40] {
         assert_eq!(socket(family), refused(libc::EAFNOSUPPORT), "{family}");
@@ -113,14 +123,14 @@ fn namespaces_are_of_the_named_kinds() {
     let filter = filter("RestrictNamespaces=net");
     let (net, mnt) = (0x4000_0000, 0x0002_0000);
     for call in [libc::SYS_clone, libc::SYS_unshare] {
-        assert_eq!(run(&filter, X86_64, call, [net, 0]), ALLOWED);
+        assert_eq!(run(&filter, X86_64, call, [net, 0, 0, 0]), ALLOWED);
         assert_eq!(
-            run(&filter, X86_64, call, [net | mnt, 0]),
+            run(&filter, X86_64, call, [net | mnt, 0, 0, 0]),
             refused(libc::EPERM)
         );
-        assert_eq!(run(&filter, X86_64, call, [0x11, 0]), ALLOWED);
+        assert_eq!(run(&filter, X86_64, call, [0x11, 0, 0, 0]), ALLOWED);
     }
-    let setns = |kind| run(&filter, X86_64, libc::SYS_setns, [7, kind]);
+    let setns = |kind| run(&filter, X86_64, libc::SYS_setns, [7, kind, 0, 0]);
     assert_eq!(setns(net), ALLOWED);
     assert_eq!(
         (setns(mnt), setns(0)),
@@ -134,7 +144,7 @@ fn families_and_namespaces_hold_beside_a_list() {
     let filter = filter(
         "SystemCallFilter=@program @network\nRestrictAddressFamilies=AF_UNIX\nRestrictNamespaces=yes",
     );
-    let call = |number, argument| run(&filter, X86_64, number, [argument, 0]);
+    let call = |number, argument| run(&filter, X86_64, number, [argument, 0, 0, 0]);
     assert_eq!(call(libc::SYS_socket, 1), ALLOWED);
     assert_eq!(call(libc::SYS_socket, 2), refused(libc::EAFNOSUPPORT));
     assert_eq!(call(libc::SYS_clone, 0x11), ALLOWED);
@@ -144,6 +154,38 @@ fn families_and_namespaces_hold_beside_a_list() {
         refused(libc::EPERM),
         "not listed"
     );
+}
+
+#[test]
+fn who_may_mount_makes_new_mounts_without_devices_or_programs() {
+    let filter = filter("SystemCallFilter=mount fsmount");
+    let mount = |flags| run(&filter, X86_64, libc::SYS_mount, [0, 0, 0, flags]);
+    let fsmount = |attributes| run(&filter, X86_64, libc::SYS_fsmount, [0, 0, attributes, 0]);
+    let eperm = refused(libc::EPERM);
+    assert_eq!(mount(0x2 | 0x4 | 0x8), ALLOWED);
+    assert_eq!(mount(0x1 | 0x2 | 0x4 | 0x8), ALLOWED);
+    for flags in [0, 0x2 | 0x4, 0x2 | 0x8, 0x4 | 0x8] {
+        assert_eq!(mount(flags), eperm, "{flags:#x}");
+    }
+    for other in [0x20, 0x1000, 0x2000, 1 << 17, 1 << 18, 1 << 19, 1 << 20] {
+        assert_eq!(mount(0xe | other), eperm, "{other:#x}");
+    }
+    assert_eq!((fsmount(0xf), fsmount(0xe)), (ALLOWED, ALLOWED));
+    for attributes in [0, 0x1, 0x6, 0xa, 0xc] {
+        assert_eq!(fsmount(attributes), eperm, "{attributes:#x}");
+    }
+}
+
+#[test]
+fn kernel_programs_are_for_cgroups_alone() {
+    let filter = filter("SystemCallFilter=bpf read");
+    let bpf = |command| run(&filter, X86_64, libc::SYS_bpf, [command, 0, 0, 0]);
+    assert_eq!((bpf(5), bpf(8)), (ALLOWED, ALLOWED));
+    // Maps, test runs, raw tracepoints, links.
+    for command in [0, 1, 10, 13, 17, 28, 33] {
+        assert_eq!(bpf(command), refused(libc::EPERM), "{command}");
+    }
+    assert_eq!(native(&filter, libc::SYS_read), ALLOWED);
 }
 
 #[test]

@@ -123,7 +123,11 @@ impl Host {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             signals: wiring::signals()?,
             mailbox: Mailbox::bind(&places.notify)?,
-            desk: Desk::bind(&places.control, launch::user(accounts::ENGINE))?,
+            desk: Desk::bind(
+                &places.control,
+                launch::user(accounts::ENGINE),
+                launch::user(accounts::UPDATER),
+            )?,
             null: wiring::open_null()?,
             report,
             places,

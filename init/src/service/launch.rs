@@ -36,11 +36,13 @@ pub struct Place<'a> {
 /// A sentence: an unknown user, or the step that failed.
 pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launched, String> {
     let (uid, gid) = identity(service)?;
-    let below = |folder: &str, name: &Option<String>| Some(Path::new(folder).join(name.as_ref()?));
-    let runtime = below("/run", &service.runtime_directory);
-    let state = below("/var/lib", &service.state_directory);
-    for folder in [runtime, state].into_iter().flatten() {
+    if let Some(name) = &service.runtime_directory {
+        let folder = Path::new("/run").join(name);
         own_folder(&folder, uid, gid).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    if let Some(name) = &service.state_directory {
+        // Without STATE there is no place for it, and the service says what it misses.
+        let _ = own_folder(&Path::new("/var/lib").join(name), uid, gid);
     }
     let words = service.exec_start.iter();
     let argv = words.map(|word| c_string(word)).collect::<Result<_, _>>()?;

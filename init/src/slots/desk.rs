@@ -47,8 +47,15 @@ pub enum Door {
 
 struct Client {
     socket: OwnedFd,
-    is_root: bool,
+    who: Who,
     outbox: Outbox,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Root,
+    Engine,
+    Updater,
 }
 
 /// What became of a client.
@@ -69,15 +76,20 @@ pub type Account = (u32, u32);
 pub struct Desk {
     listener: OwnedFd,
     engine: Option<Account>,
+    updater: Option<Account>,
     clients: [Option<Client>; MOST_CLIENTS],
 }
 
 impl Desk {
-    /// Binds the socket, for root and for the engine's user, if it has one of its own.
+    /// Binds the socket, for root and for the users of engine and updater, if they have their own.
     ///
     /// # Errors
     /// As socket(2), bind(2), chmod(2), chown(2) or listen(2).
-    pub fn bind(path: &Path, engine: Option<Account>) -> io::Result<Self> {
+    pub fn bind(
+        path: &Path,
+        engine: Option<Account>,
+        updater: Option<Account>,
+    ) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::SEQPACKET;
         let listener = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
@@ -92,6 +104,7 @@ impl Desk {
         Ok(Self {
             listener,
             engine,
+            updater,
             clients: [const { None }; MOST_CLIENTS],
         })
     }
@@ -121,16 +134,23 @@ impl Desk {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::accept_with(&self.listener, flags).ok()?;
         let peer = rustix::net::sockopt::socket_peercred(&socket).ok()?;
-        let uid = peer.uid.as_raw();
-        if uid != 0 && self.engine.is_none_or(|(engine, _)| uid != engine) {
-            return None;
-        }
+        let who = self.who(peer.uid.as_raw())?;
         self.clients[place] = Some(Client {
             socket,
-            is_root: uid == 0,
+            who,
             outbox: Outbox::default(),
         });
         Some(place)
+    }
+
+    fn who(&self, uid: u32) -> Option<Who> {
+        let is = |account: Option<Account>| account.is_some_and(|(known, _)| known == uid);
+        match uid {
+            0 => Some(Who::Root),
+            _ if is(self.engine) => Some(Who::Engine),
+            _ if is(self.updater) => Some(Who::Updater),
+            _ => None,
+        }
     }
 
     /// Tells every subscriber that a container has exited. Sent by [`Desk::flush`].
@@ -197,16 +217,15 @@ impl Desk {
         table: &mut Table<OwnedFd>,
         door: Door,
     ) -> Option<Wish> {
+        let who = self.clients[client].as_ref()?.who;
         let (reply, wish) = match request {
+            Ok(request) if !may(who, &request) => (Err(ErrorCode::NotAllowed), None),
             Ok(Request::Register { .. }) if door == Door::Closed => {
                 (Err(ErrorCode::ShuttingDown), None)
             }
             Ok(Request::Register { id, pid }) => (register(id, pid, fds, table, door), None),
             Ok(Request::Release { id }) => (self.release(id, table), None),
             Ok(Request::Stamp { name, kind }) => (Ok(0), Some(Wish::Stamp(kind, name))),
-            Ok(Request::Power(_)) if !self.clients[client].as_ref()?.is_root => {
-                (Err(ErrorCode::NotAllowed), None)
-            }
             Ok(Request::Power(power)) => (Ok(0), Some(Wish::Power(power))),
             Ok(request) => {
                 let outbox = &mut self.clients[client].as_mut()?.outbox;
@@ -250,6 +269,15 @@ enum Received {
     Request(Result<Request, ErrorCode>, Fds),
     Nothing,
     Gone,
+}
+
+/// Power is root's alone, but for the updater's reboot, and that is all that it may ask for.
+fn may(who: Who, request: &Request) -> bool {
+    match (who, request) {
+        (Who::Root, _) | (Who::Updater, Request::Power(Power::Reboot)) => true,
+        (Who::Engine, request) => !matches!(request, Request::Power(_)),
+        (Who::Updater, _) => false,
+    }
 }
 
 fn register(

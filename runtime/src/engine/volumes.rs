@@ -219,7 +219,10 @@ fn mounted(lower: &[PathBuf], own: Option<(&Path, &Path)>) -> io::Result<OwnedFd
             break;
         }
     }
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
+    // The service's filter lets no other through.
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     match own {
         Some((upper, work)) => {
             fsconfig_set_string(context.as_fd(), "upperdir", upper)?;

@@ -128,7 +128,7 @@ fn confine(prepared: &Prepared) -> Result<(), u8> {
         let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         held(done == 0, 9)?;
     }
-    held(prepared.filter.is_empty() || load(&prepared.filter), 10)
+    held(prepared.filter.is_empty() || load(prepared), 10)
 }
 
 fn reset_signals() {
@@ -229,14 +229,21 @@ fn keep_capabilities(keep: u64) -> bool {
     true
 }
 
-fn load(filter: &[libc::sock_filter]) -> bool {
+/// A program that gains no privileges has its filter for itself, and what it is refused is a fault of the
+/// table or worse: the kernel's log tells. A filter for all containers would fill that log.
+fn load(prepared: &Prepared) -> bool {
+    let filter = &prepared.filter;
+    let flags = match prepared.no_new_privileges {
+        true => libc::SECCOMP_FILTER_FLAG_LOG,
+        false => 0,
+    };
     let program = libc::sock_fprog {
         len: filter.len() as libc::c_ushort,
         filter: filter.as_ptr().cast_mut(),
     };
     let mode = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: `program` points to `len` instructions, which the kernel copies and verifies.
-    unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) == 0 }
+    unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) == 0 }
 }
 
 /// Writes the caller's own pid in decimal after `LISTEN_PID=`, without allocating.

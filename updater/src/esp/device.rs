@@ -7,6 +7,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a device may stay busy that nobody uses, and how often to look.
+const LEAVES: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A partition's unique GUID, as the 16 bytes on disk.
 pub type Guid = [u8; 16];
@@ -108,6 +113,23 @@ fn look(device: &Path, sysfs: &Path, guid: Guid) -> io::Result<Option<Partition>
         start: u64_at(entry, 32),
         blocks: (u64_at(entry, 40) + 1).saturating_sub(u64_at(entry, 32)),
     }))
+}
+
+/// Does this, once nobody has the device mounted any more: what an updater had that was killed goes with
+/// its mount namespace, a moment after it.
+///
+/// # Errors
+/// Its own; that the device is busy, after ten seconds.
+pub(crate) fn once_free<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + LEAVES;
+    loop {
+        match act() {
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(LOOK);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn partition_name(sysfs: &Path, wanted: u32) -> Option<String> {
@@ -213,5 +235,20 @@ mod tests {
             ..Places::default()
         });
         assert!(matches!(none, Err(NoEsp::NoLoader)), "{none:?}");
+    }
+
+    #[test]
+    fn a_device_is_waited_for_while_it_is_busy_and_no_longer() {
+        let mut left = 2;
+        let done = once_free(|| {
+            left -= 1;
+            match left {
+                0 => Ok(()),
+                _ => Err(io::ErrorKind::ResourceBusy.into()),
+            }
+        });
+        assert!(done.is_ok());
+        let other = once_free(|| Err::<(), _>(io::ErrorKind::NotFound.into()));
+        assert_eq!(other.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

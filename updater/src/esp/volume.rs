@@ -2,6 +2,7 @@
 //!
 //! It decides nothing. After a step returns, what it did is on the disk.
 
+use super::device::once_free;
 use super::plan::{Space, Step, Wanted};
 use super::slots::{File, Slots};
 use super::{osrel, reclaim};
@@ -9,8 +10,7 @@ use formats::digest::{Hex, Sha256};
 use formats::name::Name;
 use formats::version::Version;
 use rustix::fs::{Advice, fadvise};
-use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use sha2::Digest;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -105,19 +105,10 @@ impl Volume {
     fn mount(&self, flags: MountFlags) -> Result<Mounted, EspError> {
         let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let data = c"umask=0077,errors=remount-ro";
-        let as_is = |flags| mount(&self.device, &self.target, c"vfat", flags | safe, data);
-        let mut mounted = as_is(flags);
-        if mounted == Err(Errno::BUSY) && !flags.contains(MountFlags::RDONLY) {
-            // A process that was started while we looked has a copy of that mount, read-only: the file
-            // system is one, and is made writable where it is.
-            mounted = as_is(MountFlags::RDONLY).and_then(|()| {
-                let writable = mount_remount(&self.target, safe, data);
-                writable.inspect_err(|_| {
-                    let _ = unmount(&self.target, UnmountFlags::empty());
-                })
-            });
-        }
-        mounted.map_err(|e| at("mount", &self.device)(e.into()))?;
+        let mounted = once_free(|| {
+            mount(&self.device, &self.target, c"vfat", flags | safe, data).map_err(Into::into)
+        });
+        mounted.map_err(at("mount", &self.device))?;
         Ok(Mounted {
             target: self.target.clone(),
             own: true,

@@ -9,6 +9,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use super::device::once_free;
 use super::name::{Kind, UkiName};
 use folders::{Found, walk};
 use formats::name::Name;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use table::{Chain, Table};
 
@@ -78,7 +79,11 @@ struct Plan {
 /// # Errors
 /// [`ReclaimError`]; but for a failing write, nothing was written then.
 pub fn reclaim(device: &Path, product: &Name) -> Result<Reclaimed, ReclaimError> {
-    let file = File::options().read(true).write(true).open(device)?;
+    // Never while somebody has it mounted (open(2): `O_EXCL` on a block device).
+    let alone = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap_or_default();
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(alone);
+    let file = once_free(|| options.open(device))?;
     let plan = plan(&file, product)?;
     for writes in [&plan.names, &plan.tables, &plan.marks] {
         for (at, bytes) in writes {
