@@ -29,7 +29,7 @@ struct Target {
 }
 
 /// Every attempt, by the words that docs/PRIVILEGE.md has for it.
-const ATTEMPTS: [(&str, Attempt); 29] = [
+const ATTEMPTS: [(&str, Attempt); 30] = [
     ("become root", |_| {
         Ok(rustix::thread::set_thread_uid(rustix::process::Uid::ROOT)?)
     }),
@@ -100,6 +100,15 @@ const ATTEMPTS: [(&str, Attempt); 29] = [
             nix::unistd::Pid::from_raw(t.other),
             None,
         )?)
+    }),
+    ("set another daemon's limits", |t| {
+        let other = rustix::process::Pid::from_raw(t.other);
+        let limit = rustix::process::Resource::Core;
+        let none = rustix::process::Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        Ok(rustix::process::prlimit(other, limit, none).map(drop)?)
     }),
     ("read the disk", |_| read("/dev/vda")),
     ("read a device of its own making", device),

@@ -133,6 +133,10 @@ fn bounded(machine: &Running) -> Result<()> {
             service.name
         );
     }
+    // A container's pauses double as a service's do.
+    let log = machine.skeg(&["logs", "loop"])?;
+    let runs = log.lines().filter(|line| *line == "line 1").count();
+    ensure!((1..=20).contains(&runs), "loop ran {runs} times:\n{log}");
     let number = |file: &str| -> Result<u64> {
         let text = machine.read(&format!("/sys/fs/cgroup/skeg.slice/{file}"))?;
         Ok(text.trim().parse()?)

@@ -85,6 +85,7 @@ pub fn compile(service: &Service) -> Result<Option<Vec<u8>>, SeccompError> {
     if !asked.filter.is_empty() && !refused {
         program.mounts();
         program.kernel_programs();
+        program.own_limits();
     }
     match (asked.filter.is_empty(), refused) {
         (true, _) => program.allow(),

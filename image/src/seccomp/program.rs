@@ -134,6 +134,15 @@ impl Program {
         self.load(NUMBER);
     }
 
+    /// Limits of its own: the right to raise them is one to set those of PID 1, too.
+    pub(super) fn own_limits(&mut self) {
+        self.jump(JUMP_IF_EQUAL, number(libc::SYS_prlimit64), 0, 4);
+        self.load(ARGUMENT[0]);
+        self.jump(JUMP_IF_EQUAL, 0, 1, 0);
+        self.give(error(libc::EPERM));
+        self.load(NUMBER);
+    }
+
     fn only_with(&mut self, call: libc::c_long, argument: u32, without: u32, with: &[u32]) {
         self.jump(JUMP_IF_EQUAL, number(call), 0, clamp(4 + 2 * with.len()));
         self.load(argument);

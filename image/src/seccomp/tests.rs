@@ -189,6 +189,13 @@ fn kernel_programs_are_for_cgroups_alone() {
 }
 
 #[test]
+fn limits_are_changed_of_the_daemon_itself_alone() {
+    let filter = filter("SystemCallFilter=@program");
+    let prlimit = |pid| run(&filter, X86_64, libc::SYS_prlimit64, [pid, 7, 0, 0]);
+    assert_eq!((prlimit(0), prlimit(1)), (ALLOWED, refused(libc::EPERM)));
+}
+
+#[test]
 fn a_word_that_is_not_known_fails_the_build_by_name() {
     for (lines, problem) in [
         ("SystemCallFilter=@programs", "found \"@programs\""),
