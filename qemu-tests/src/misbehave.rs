@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// What is taken at once by the one that takes memory.
 const BITE: usize = 1 << 20;
+/// How often a refused call is tried.
+pub const REFUSED: usize = 1000;
 
 /// Misbehaves; comes back only where that is the misbehaviour.
 ///
@@ -37,7 +39,7 @@ pub fn run(kind: &str) -> io::Result<ExitCode> {
             std::fs::write(format!("{group}/cgroup.freeze"), "1")?;
             sleep()
         }
-        "call" => Ok(nix::unistd::sethostname("taken").map(|()| ExitCode::SUCCESS)?),
+        "call" => call(),
         "fork" => fork(),
         "eat" => eat(),
         other => Err(io::Error::other(format!("no misbehaviour {other}"))),
@@ -48,6 +50,14 @@ fn sleep() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// Asks for the same thing again and again, whatever the answer.
+fn call() -> io::Result<ExitCode> {
+    for _ in 1..REFUSED {
+        let _ = nix::unistd::sethostname("taken");
+    }
+    Ok(nix::unistd::sethostname("taken").map(|()| ExitCode::SUCCESS)?)
 }
 
 /// Every process makes others as fast as it can; the first one stays, whatever becomes of them.

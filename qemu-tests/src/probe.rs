@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// `SECCOMP_FILTER_FLAG_LOG`, as PID 1 loads the filters of daemons.
+/// `SECCOMP_FILTER_FLAG_LOG`.
 const LOG: u32 = 2;
 
 /// Does what it tries, or says why not.
@@ -29,7 +29,7 @@ struct Target {
 }
 
 /// Every attempt, by the words that docs/PRIVILEGE.md has for it.
-const ATTEMPTS: [(&str, Attempt); 30] = [
+const ATTEMPTS: [(&str, Attempt); 31] = [
     ("become root", |_| {
         Ok(rustix::thread::set_thread_uid(rustix::process::Uid::ROOT)?)
     }),
@@ -124,6 +124,9 @@ const ATTEMPTS: [(&str, Attempt); 30] = [
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }),
+    ("say that a release is good", |_| {
+        write(formats::release::BOOT_OK)
+    }),
     ("open a raw socket", |_| {
         socket(AddressFamily::INET, Some(rustix::net::ipproto::ICMP))
     }),
@@ -154,15 +157,16 @@ const ATTEMPTS: [(&str, Attempt); 30] = [
 pub fn run(pid: i32, other: i32, filter: &str, writable: &str) -> io::Result<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     // Read before the view is the daemon's.
-    let filter = match field(&status, "Seccomp")? {
-        "2" => Some(instructions(&fs::read(filter)?)?),
-        _ => None,
+    let filters = match field(&status, "Seccomp")? {
+        "2" => formats::seccomp::decode(&fs::read(filter)?).map_err(io::Error::other)?,
+        _ => Vec::new(),
     };
     let view = File::open(format!("/proc/{pid}/ns/mnt"))?;
     nix::sched::setns(view, nix::sched::CloneFlags::CLONE_NEWNS)?;
     take_rights(&status)?;
-    if let Some(filter) = filter {
-        sys::child::load_seccomp_filter(&filter, LOG)?;
+    for filter in filters {
+        let flags = if filter.is_told { LOG } else { 0 };
+        sys::child::load_seccomp_filter(&filter.instructions, flags)?;
     }
     let target = Target {
         other,
@@ -177,11 +181,6 @@ pub fn run(pid: i32, other: i32, filter: &str, writable: &str) -> io::Result<Str
         said += &format!("{what}: {outcome}\n");
     }
     Ok(said)
-}
-
-fn instructions(file: &[u8]) -> io::Result<Vec<u8>> {
-    let instructions = formats::seccomp::decode(file).map_err(io::Error::other)?;
-    Ok(instructions.to_vec())
 }
 
 /// Users, capabilities and `no_new_privs` as `/proc/PID/status` shows them.

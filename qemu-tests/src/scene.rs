@@ -89,6 +89,16 @@ impl Running {
         self.ok([&["/usr/bin/skeg"], words].concat())
     }
 
+    /// What the kernel's log says of calls that filters refused, a line each.
+    ///
+    /// # Errors
+    /// As [`Running::skeg`].
+    pub fn refused_calls(&self) -> Result<String> {
+        let log = self.skeg(&["logs", "--kernel"])?;
+        let refused = log.lines().filter(|line| line.contains("type=1326"));
+        Ok(refused.collect::<Vec<_>>().join("\n"))
+    }
+
     /// The first process of a service of Skeg.
     ///
     /// # Errors

@@ -95,6 +95,8 @@ fn a_host_with_one_idle_container_is_small_and_sleeps() -> Result<()> {
     let name = "the same without caches";
     check(&mut over, name, dropped, IN_USE_WITHOUT_CACHES);
     ensure!(over.is_empty(), "over budget: {}", over.join("; "));
+    let refused = machine.refused_calls()?;
+    ensure!(refused.is_empty(), "a host that is well: {refused}");
     machine.console().check_for_oops()?;
     test.passed();
     Ok(())

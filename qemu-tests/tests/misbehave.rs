@@ -6,8 +6,10 @@ use formats::status::{ServiceStatus, Status};
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
 use qemu_tests::fixtures::{tools, web};
+use qemu_tests::misbehave::REFUSED;
 use qemu_tests::scene::{READY, eventually, pushed};
 use qemu_tests::{Disk, Image, Running};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Emulated, and with a processor that two programs want whole.
@@ -110,7 +112,8 @@ fn shown(machine: &Running) -> Result<()> {
     })
 }
 
-/// A call that a filter refuses is no riddle: the host's journal names the program and the call.
+/// A call that a filter refuses is no riddle: the host's journal names the program and the call, each
+/// refusal once, and few of those of one that goes on and on.
 fn told(machine: &Running) -> Result<()> {
     let host_name = nix::libc::SYS_sethostname;
     eventually("the refused call is told", PATIENCE, || {
@@ -121,7 +124,32 @@ fn told(machine: &Running) -> Result<()> {
         };
         ensure!(lines.any(named), "no word of it in:\n{journal}");
         Ok(())
-    })
+    })?;
+    let journal = machine.skeg(&["logs", "--kernel"])?;
+    let lines = journal.lines().filter(|line| line.contains("type=1326"));
+    let refused: Vec<(f64, u64)> = lines.map(stamp).collect::<Result<_>>()?;
+    let serials: BTreeSet<u64> = refused.iter().map(|(_, serial)| *serial).collect();
+    ensure!(serials.len() == refused.len(), "told twice:\n{journal}");
+    // Of a thousand in each run: ten in five seconds, as the kernel's clock cuts them.
+    let times = || refused.iter().map(|(time, _)| *time);
+    let span = times().fold(0.0, f64::max) - times().fold(f64::MAX, f64::min);
+    let most = 20.0 + 4.0 * span;
+    ensure!(
+        (refused.len() as f64) <= most && refused.len() < REFUSED,
+        "{} lines in {span} s:\n{journal}",
+        refused.len()
+    );
+    Ok(())
+}
+
+/// Time and number of an audit record, `audit(SECONDS:NUMBER)`.
+fn stamp(line: &str) -> Result<(f64, u64)> {
+    let stamp = line.split_once("audit(").and_then(|(_, rest)| {
+        let (time, rest) = rest.split_once(':')?;
+        let (serial, _) = rest.split_once(')')?;
+        Some((time.parse().ok()?, serial.parse().ok()?))
+    });
+    stamp.with_context(|| format!("no stamp in {line:?}"))
 }
 
 fn bounded(machine: &Running) -> Result<()> {

@@ -110,6 +110,8 @@ fn each_daemon_has_the_rights_that_the_page_says_and_no_others() -> Result<()> {
         .with_context(|| format!("service {daemon}"))?;
     }
     sockets(&host)?;
+    let refused = host.machine.refused_calls()?;
+    ensure!(refused.is_empty(), "a host that is well: {refused}");
     tried(&host)?;
     // Nothing of all that was tried has done any harm.
     let status = host.machine.skeg(&["status"])?;

@@ -41,13 +41,21 @@ pub struct Launch<'a> {
     pub ambient: u64,
     /// Whether no exec below may gain privileges.
     pub no_new_privileges: bool,
-    /// A filter of system calls, as the kernel's `struct sock_filter`s; it holds from the exec on, which
-    /// it must allow. Empty = none.
-    pub filter: Vec<u8>,
+    /// Filters of system calls, loaded in this order; they hold from the exec on, which they must allow.
+    pub filters: Vec<Filter>,
     /// oom_score_adj of the child.
     pub oom_score_adjust: i32,
     /// Soft and hard limit of open files, as far as the caller has them itself.
     pub open_files: (u64, u64),
+}
+
+/// A filter of system calls.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// The kernel's `struct sock_filter`s.
+    pub instructions: Vec<u8>,
+    /// Whether what it refuses is in the kernel's log.
+    pub is_told: bool,
 }
 
 /// A started program.
@@ -123,11 +131,16 @@ fn name(view: &[MountStep], number: u8) -> String {
 }
 
 /// A program that is no whole number of instructions would be loaded in part.
-fn filter(program: &[u8]) -> Result<Vec<libc::sock_filter>, LaunchError> {
-    let filter = crate::child::instructions(program);
-    let is_whole = program.len().is_multiple_of(size_of::<libc::sock_filter>());
-    match is_whole && u16::try_from(filter.len()).is_ok() {
-        true => Ok(filter),
+fn filter(filter: &Filter) -> Result<(libc::c_ulong, Vec<libc::sock_filter>), LaunchError> {
+    let instructions = crate::child::instructions(&filter.instructions);
+    let length = filter.instructions.len();
+    let is_whole = length > 0 && length.is_multiple_of(size_of::<libc::sock_filter>());
+    let flags = match filter.is_told {
+        true => libc::SECCOMP_FILTER_FLAG_LOG,
+        false => 0,
+    };
+    match is_whole && u16::try_from(instructions.len()).is_ok() {
+        true => Ok((flags, instructions)),
         false => Err(failed("seccomp filter", io::ErrorKind::InvalidData.into())),
     }
 }
@@ -167,7 +180,11 @@ fn prepare(launch: &Launch<'_>, report: RawFd) -> Result<Prepared, LaunchError> 
         view: launch.view.clone(),
         bounding: launch.bounding,
         ambient: launch.ambient,
-        filter: filter(&launch.filter)?,
+        filters: launch
+            .filters
+            .iter()
+            .map(filter)
+            .collect::<Result<_, _>>()?,
         no_new_privileges: launch.no_new_privileges,
         open_files: within_own_limit(launch.open_files),
     })
@@ -242,7 +259,7 @@ mod tests {
             bounding: None,
             ambient: 0,
             no_new_privileges: true,
-            filter: Vec::new(),
+            filters: Vec::new(),
             oom_score_adjust: 0,
             open_files: (512, 512),
         }
@@ -296,7 +313,7 @@ mod tests {
         (launched.uid, launched.gid) = (64_901, 64_900);
         launched.bounding = Some(1 << 12 | 1 << 13);
         launched.ambient = 1 << 12;
-        launched.filter = ALLOW.to_vec();
+        launched.filters = vec![filter(&ALLOW)];
         launch(&launched).unwrap();
         drop(writer);
         let status = output(reader);
@@ -314,6 +331,13 @@ mod tests {
         }
     }
 
+    fn filter(instructions: &[u8]) -> Filter {
+        Filter {
+            instructions: instructions.to_vec(),
+            is_told: true,
+        }
+    }
+
     /// `return SECCOMP_RET_ALLOW`.
     const ALLOW: [u8; 8] = [6, 0, 0, 0, 0, 0, 0xff, 0x7f];
 
@@ -321,8 +345,10 @@ mod tests {
     fn a_filter_that_is_cut_is_not_loaded_in_part() {
         let (_reader, writer) = std::io::pipe().unwrap();
         let mut cut = shell("", &writer, vec![]);
-        cut.filter = ALLOW[..7].to_vec();
-        assert_eq!(launch(&cut).unwrap_err().step, "seccomp filter");
+        for length in [0, 7] {
+            cut.filters = vec![filter(&ALLOW), filter(&ALLOW[..length])];
+            assert_eq!(launch(&cut).unwrap_err().step, "seccomp filter");
+        }
     }
 
     #[test]

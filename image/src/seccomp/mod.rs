@@ -5,6 +5,7 @@
 mod calls;
 mod program;
 
+use formats::seccomp::Filter;
 use formats::service::{Service, SystemCalls};
 use program::Program;
 
@@ -71,10 +72,18 @@ pub fn compile(service: &Service) -> Result<Option<Vec<u8>>, SeccompError> {
     let calls = listed(&service.name, asked)?;
     let mut program = Program::default();
     match refused {
-        true => program.foreign(&of_32_bit(&service.name, &calls)?),
-        false => program.native_only(),
+        true => {
+            program.foreign(&of_32_bit(&service.name, &calls)?);
+            program.newer_is_absent(NEWEST);
+            if asked.namespaces.is_some() {
+                program.clone3_is_absent();
+            }
+        }
+        false => {
+            program.native_only();
+            program.absent_is_answered(NEWEST);
+        }
     }
-    program.newer_is_absent(NEWEST);
     if !asked.families.is_empty() {
         program.families(&families(&service.name, asked)?);
     }
@@ -92,7 +101,30 @@ pub fn compile(service: &Service) -> Result<Option<Vec<u8>>, SeccompError> {
         (false, true) => program.refuse(numbers.collect()),
         (false, false) => program.permit(numbers.collect()),
     }
-    Ok(Some(formats::seccomp::encode(&program.bytes())))
+    let program = Filter {
+        // A list of what is refused is that of containers too, who could fill the log.
+        is_told: !refused,
+        instructions: program.bytes(),
+    };
+    let filters = match refused {
+        true => vec![program],
+        false => vec![absent(), program],
+    };
+    Ok(Some(formats::seccomp::encode(&filters)))
+}
+
+/// What programs ask for at every start, to do with less: the answer is in a filter of its own, which is
+/// not told. Loaded first, since its error outweighs that the other lets the call through.
+fn absent() -> Filter {
+    let mut program = Program::default();
+    program.native();
+    program.newer_is_absent(NEWEST);
+    program.clone3_is_absent();
+    program.allow();
+    Filter {
+        is_told: false,
+        instructions: program.bytes(),
+    }
 }
 
 fn listed(service: &str, asked: &SystemCalls) -> Result<Vec<calls::Call>, SeccompError> {

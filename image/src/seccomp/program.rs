@@ -73,11 +73,40 @@ impl Program {
         self.load(NUMBER);
     }
 
-    /// Calls that this table does not know yet, and those of the x32 kind, are not there.
+    /// What is not for x86_64 is another filter's business; goes on with the call's number.
+    pub(super) fn native(&mut self) {
+        self.load(ARCHITECTURE);
+        self.jump(JUMP_IF_EQUAL, formats::seccomp::X86_64, 1, 0);
+        self.give(ALLOW);
+        self.load(NUMBER);
+    }
+
+    /// Calls that this table does not know yet, and those of the x32 kind: not there.
     pub(super) fn newer_is_absent(&mut self, newest: u32) {
+        self.newer(newest, error(libc::ENOSYS));
+    }
+
+    /// The flags of clone3 lie in memory, where a filter does not see: it is not there, and the C library
+    /// falls back to clone.
+    pub(super) fn clone3_is_absent(&mut self) {
+        self.clone3(error(libc::ENOSYS));
+    }
+
+    /// What an older filter has answered already.
+    pub(super) fn absent_is_answered(&mut self, newest: u32) {
+        self.newer(newest, ALLOW);
+        self.clone3(ALLOW);
+    }
+
+    fn newer(&mut self, newest: u32, answer: u32) {
         debug_assert!(newest < X32);
         self.jump(JUMP_IF_GREATER, newest, 0, 1);
-        self.give(error(libc::ENOSYS));
+        self.give(answer);
+    }
+
+    fn clone3(&mut self, answer: u32) {
+        self.jump(JUMP_IF_EQUAL, number(libc::SYS_clone3), 0, 1);
+        self.give(answer);
     }
 
     /// Sockets of these families only.
@@ -94,8 +123,7 @@ impl Program {
         }
     }
 
-    /// No namespace of these kinds is made or entered. The flags of clone3 lie in memory, where a
-    /// filter does not see: it is not there, and the C library falls back to clone.
+    /// No namespace of these kinds is made or entered, where clone3 is not there.
     pub(super) fn namespaces(&mut self, forbidden: u32) {
         for call in [libc::SYS_clone, libc::SYS_unshare] {
             self.jump(JUMP_IF_EQUAL, number(call), 0, 4);
@@ -111,7 +139,6 @@ impl Program {
         self.jump(JUMP_IF_ANY_BIT, forbidden, 0, 1);
         self.give(error(libc::EPERM));
         self.load(NUMBER);
-        self.clone3_is_absent();
     }
 
     /// Whoever may mount at all makes new mounts only, without devices, programs and set-user-ids.
@@ -155,14 +182,8 @@ impl Program {
         self.load(NUMBER);
     }
 
-    fn clone3_is_absent(&mut self) {
-        self.jump(JUMP_IF_EQUAL, number(libc::SYS_clone3), 0, 1);
-        self.give(error(libc::ENOSYS));
-    }
-
     /// The end: these and no others.
     pub(super) fn permit(&mut self, calls: Vec<u32>) {
-        self.clone3_is_absent();
         self.ranges(calls, ALLOW);
         self.give(error(libc::EPERM));
     }

@@ -16,13 +16,35 @@ fn service(lines: &str) -> Service {
     formats::service::parse("a.service", &text).unwrap()
 }
 
-fn filter(lines: &str) -> Vec<u8> {
+fn filter(lines: &str) -> Vec<Filter> {
     let file = compile(&service(lines)).unwrap().unwrap();
-    formats::seccomp::decode(&file).unwrap().to_vec()
+    formats::seccomp::decode(&file).unwrap()
 }
 
-/// What the kernel answers to a call; panics on an instruction that it would refuse.
-fn run(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 4]) -> u32 {
+fn run(filters: &[Filter], arch: u32, number: libc::c_long, arguments: [u32; 4]) -> u32 {
+    answer(filters, arch, number, arguments).0
+}
+
+/// What the kernel answers to a call, and whether it tells: the newest filter first, an older one where
+/// its answer weighs more (seccomp(2)).
+fn answer(filters: &[Filter], arch: u32, number: libc::c_long, arguments: [u32; 4]) -> (u32, bool) {
+    let weight = |answer: u32| (answer & 0xffff_0000).cast_signed();
+    let answers = filters.iter().rev().map(|filter| {
+        let answer = one(&filter.instructions, arch, number, arguments);
+        (answer, filter.is_told && answer != ALLOWED)
+    });
+    let first_of_heaviest = |held: (u32, bool), next: (u32, bool)| {
+        if weight(next.0) < weight(held.0) {
+            next
+        } else {
+            held
+        }
+    };
+    answers.reduce(first_of_heaviest).unwrap()
+}
+
+/// The answer of one filter; panics on an instruction that the kernel would refuse.
+fn one(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 4]) -> u32 {
     let all: Vec<[u8; 8]> = filter.as_chunks::<8>().0.to_vec();
     let (mut at, mut held) = (0, 0u32);
     loop {
@@ -53,7 +75,7 @@ fn run(filter: &[u8], arch: u32, number: libc::c_long, arguments: [u32; 4]) -> u
     }
 }
 
-fn native(filter: &[u8], number: libc::c_long) -> u32 {
+fn native(filter: &[Filter], number: libc::c_long) -> u32 {
     run(filter, X86_64, number, [0; 4])
 }
 
@@ -77,6 +99,27 @@ fn what_is_listed_passes_and_nothing_else() {
     );
     assert_eq!(native(&filter, 0x4000_0000), refused(libc::ENOSYS), "x32");
     assert_eq!(run(&filter, I386, 3, [0, 0, 0, 0]), KILLED);
+}
+
+#[test]
+fn what_is_refused_is_told_and_what_is_not_there_is_not() {
+    let told = |filters: &[Filter], number| answer(filters, X86_64, number, [0; 4]);
+    for lines in [
+        "SystemCallFilter=@program @files",
+        "SystemCallFilter=@program\nRestrictNamespaces=yes\nRestrictAddressFamilies=AF_UNIX",
+    ] {
+        let filter = filter(lines);
+        let (refused, absent) = (refused(libc::EPERM), refused(libc::ENOSYS));
+        assert_eq!(told(&filter, libc::SYS_reboot), (refused, true));
+        for number in [libc::SYS_clone3, 463, 0x4000_0000] {
+            assert_eq!(told(&filter, number), (absent, false), "{number}");
+        }
+        assert_eq!(told(&filter, libc::SYS_read), (ALLOWED, false));
+    }
+    // Containers have it, too.
+    let zygote = filter("SystemCallFilter=~@module");
+    let refused = refused(libc::EPERM);
+    assert_eq!(told(&zygote, libc::SYS_init_module), (refused, false));
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn start(
         bounding: Some(0),
         ambient: 0,
         no_new_privileges: true,
-        filter: Vec::new(),
+        filters: Vec::new(),
         oom_score_adjust: 0,
         open_files: (64, 64),
     };

@@ -118,6 +118,10 @@ impl Host {
             .iter()
             .map(|s| Run::open(&places.logs, &s.name))
             .collect();
+        for service in &booted.services {
+            // Its own start says what is wrong with it.
+            let _ = launch::folders(service);
+        }
         let services = booted.services.len();
         let mut host = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,

@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use sys::launch::{Launch, Launched};
+use sys::launch::{Filter, Launch, Launched};
 
 /// Open files that a service may have: its own need, and what containers inherit.
 const OPEN_FILES: (u64, u64) = (65_536, 524_288);
@@ -36,14 +36,7 @@ pub struct Place<'a> {
 /// A sentence: an unknown user, or the step that failed.
 pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launched, String> {
     let (uid, gid) = identity(service)?;
-    if let Some(name) = &service.runtime_directory {
-        let folder = Path::new("/run").join(name);
-        own_folder(&folder, uid, gid).map_err(|e| format!("{}: {e}", folder.display()))?;
-    }
-    if let Some(name) = &service.state_directory {
-        // Without STATE there is no place for it, and the service says what it misses.
-        let _ = own_folder(&Path::new("/var/lib").join(name), uid, gid);
-    }
+    folders(service)?;
     let words = service.exec_start.iter();
     let argv = words.map(|word| c_string(word)).collect::<Result<_, _>>()?;
     let launch = Launch {
@@ -58,7 +51,7 @@ pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launc
         bounding: service.capabilities,
         ambient: service.ambient,
         no_new_privileges: service.no_new_privileges,
-        filter: filter(service)?,
+        filters: filters(service)?,
         oom_score_adjust: service.oom_score_adjust,
         open_files: OPEN_FILES,
     };
@@ -66,12 +59,22 @@ pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launc
     sys::launch::launch(&launch).map_err(|e| format!("start {program}: {e}"))
 }
 
-/// Why the service is passed over, if its condition does not hold.
-#[must_use]
-pub fn unmet(service: &Service) -> Option<String> {
-    let folder = service.condition_folder.as_ref()?;
-    let holds = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    (!holds).then(|| format!("not needed: there is nothing in {folder}"))
+/// Makes the service's own folders. It is done for all before the first start, too: what is not there yet
+/// could not be kept from another service's view.
+///
+/// # Errors
+/// A sentence: an unknown user, or the folder that cannot be had.
+pub fn folders(service: &Service) -> Result<(), String> {
+    let (uid, gid) = identity(service)?;
+    if let Some(name) = &service.runtime_directory {
+        let folder = Path::new("/run").join(name);
+        own_folder(&folder, uid, gid).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    if let Some(name) = &service.state_directory {
+        // Without STATE there is no place for it, and the service says what it misses.
+        let _ = own_folder(&Path::new("/var/lib").join(name), uid, gid);
+    }
+    Ok(())
 }
 
 fn identity(service: &Service) -> Result<(u32, u32), String> {
@@ -107,15 +110,19 @@ fn own_folder(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
     Ok(fchown(&folder, Some(uid), Some(gid))?)
 }
 
-/// The image's filter for the service; to run it without would be to run it with more rights.
-fn filter(service: &Service) -> Result<Vec<u8>, String> {
+/// The image's filters for the service; to run it without would be to run it with more rights.
+fn filters(service: &Service) -> Result<Vec<Filter>, String> {
     if !service.system_calls.is_restricted() {
         return Ok(Vec::new());
     }
     let path = format!("{}/{}.bpf", paths::FILTERS, service.name);
     let file = fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
-    let instructions = seccomp::decode(&file).map_err(|e| format!("{path}: {e}"))?;
-    Ok(instructions.to_vec())
+    let filters = seccomp::decode(&file).map_err(|e| format!("{path}: {e}"))?;
+    let filter = |filter: seccomp::Filter| Filter {
+        instructions: filter.instructions,
+        is_told: filter.is_told,
+    };
+    Ok(filters.into_iter().map(filter).collect())
 }
 
 fn environment(service: &Service, notify: &Path, store: &Store) -> Result<Vec<CString>, String> {
@@ -153,19 +160,6 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     #[test]
-    fn a_condition_holds_while_its_folder_has_something() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut service = Service::new("a");
-        assert_eq!(unmet(&service), None);
-        service.condition_folder = Some(folder.path().display().to_string());
-        assert!(unmet(&service).unwrap().contains("nothing in /"));
-        fs::write(folder.path().join("core"), "").unwrap();
-        assert_eq!(unmet(&service), None);
-        fs::remove_dir_all(folder.path()).unwrap();
-        assert!(unmet(&service).is_some());
-    }
-
-    #[test]
     fn stored_descriptors_are_announced_and_none_are_not() {
         let service = Service::new("a");
         let mut store = Store::default();
@@ -194,10 +188,10 @@ mod tests {
     #[test]
     fn a_service_whose_filter_is_missing_does_not_start() {
         let mut service = Service::new("a-service-of-no-image");
-        assert_eq!(filter(&service), Ok(Vec::new()));
+        assert!(filters(&service).unwrap().is_empty());
         service.system_calls.families = vec!["AF_UNIX".into()];
         assert!(
-            filter(&service)
+            filters(&service)
                 .unwrap_err()
                 .contains("a-service-of-no-image.bpf")
         );

@@ -41,7 +41,8 @@ pub(super) struct Prepared {
     pub(super) view: Vec<MountStep>,
     pub(super) bounding: Option<u64>,
     pub(super) ambient: u64,
-    pub(super) filter: Vec<libc::sock_filter>,
+    /// Flags of seccomp(2), and instructions.
+    pub(super) filters: Vec<(libc::c_ulong, Vec<libc::sock_filter>)>,
     pub(super) no_new_privileges: bool,
     pub(super) open_files: libc::rlimit,
 }
@@ -128,7 +129,8 @@ fn confine(prepared: &Prepared) -> Result<(), u8> {
         let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         held(done == 0, 9)?;
     }
-    held(prepared.filter.is_empty() || load(prepared), 10)
+    let mut filters = prepared.filters.iter();
+    held(filters.all(|(flags, filter)| load(*flags, filter)), 10)
 }
 
 fn reset_signals() {
@@ -229,14 +231,7 @@ fn keep_capabilities(keep: u64) -> bool {
     true
 }
 
-/// A program that gains no privileges has its filter for itself, and what it is refused is a fault of the
-/// table or worse: the kernel's log tells. A filter for all containers would fill that log.
-fn load(prepared: &Prepared) -> bool {
-    let filter = &prepared.filter;
-    let flags = match prepared.no_new_privileges {
-        true => libc::SECCOMP_FILTER_FLAG_LOG,
-        false => 0,
-    };
+fn load(flags: libc::c_ulong, filter: &[libc::sock_filter]) -> bool {
     let program = libc::sock_fprog {
         len: filter.len() as libc::c_ushort,
         filter: filter.as_ptr().cast_mut(),
