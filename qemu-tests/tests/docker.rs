@@ -63,7 +63,7 @@ fn the_real_client_gets_from_skeg_what_it_would_get_from_dockerd() -> Result<()>
     let registry = format!("10.0.2.2:{}/", Registry::shared()?.port());
     let mut all = objects::run(&scene.docker, &registry);
     all.extend(table::run(&scene.docker, &scene.image)?);
-    let streams: [(&str, Check); 6] = [
+    let streams: [(&str, Check); 7] = [
         ("run -it", a_terminal_is_a_terminal),
         (
             "run -i",
@@ -71,6 +71,10 @@ fn the_real_client_gets_from_skeg_what_it_would_get_from_dockerd() -> Result<()>
         ),
         ("logs -f", a_followed_log_ends_with_the_container),
         ("cp", files_come_and_go_as_they_are),
+        (
+            "start after export",
+            a_start_waits_for_who_copies_from_the_stopped_container,
+        ),
         ("events", what_happens_is_told),
         ("exec -i", a_process_in_a_container_takes_input),
     ];
@@ -191,6 +195,48 @@ fn a_followed_log_ends_with_the_container(scene: &Scene) -> Result<()> {
     let until = good(docker.say(&["logs", "--since", time, "tick"])?)?;
     ensure!(until == "line 8\n", "since: {until:?}");
     good(docker.say(&["rm", "tick"])?)?;
+    Ok(())
+}
+
+/// Two mounts of its layers at once would be undefined to the kernel.
+fn a_start_waits_for_who_copies_from_the_stopped_container(scene: &Scene) -> Result<()> {
+    let docker = &scene.docker;
+    // More than all buffers on the way hold.
+    let fill = "[ -e /big ] || head -c 67108864 /dev/zero > /big; exec sleep 1000";
+    let run = ["run", "-d", "--name", "big", &scene.image, "sh", "-c", fill];
+    good(docker.say(&run)?)?;
+    let there = ["exec", "big", "stat", "-c", "%s", "/big"];
+    eventually("the file is whole", SOON, || {
+        let size = good(docker.say(&there)?)?;
+        ensure!(size == "67108864\n", "{size}");
+        Ok(())
+    })?;
+    good(docker.say(&["stop", "-t", "0", "big"])?)?;
+    let mut export = docker.command(&["export", "big"]);
+    let mut export = export.stdout(Stdio::piped()).spawn()?;
+    let mut archive = export.stdout.take().context("no pipe")?;
+    let mut first = [0; 512];
+    archive.read_exact(&mut first)?;
+    let mut start = docker
+        .command(&["start", "big"])
+        .stdout(Stdio::null())
+        .spawn()?;
+    for _ in 0..3 {
+        good(docker.say(&["inspect", "big"])?)?;
+    }
+    ensure!(
+        start.try_wait()?.is_none(),
+        "started in the middle of the copy"
+    );
+    let length = std::io::copy(&mut archive, &mut std::io::sink())?;
+    ensure!(length > 67_108_864, "cut after {length} bytes");
+    ensure!(
+        export.wait()?.success() && start.wait()?.success(),
+        "both end well"
+    );
+    let runs = good(docker.say(&["inspect", "-f", "{{.State.Running}}", "big"])?)?;
+    ensure!(runs == "true\n", "{runs}");
+    good(docker.say(&["rm", "-f", "big"])?)?;
     Ok(())
 }
 

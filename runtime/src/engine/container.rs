@@ -2,6 +2,7 @@
 //!
 //! All that happens to a container happens in its task, one thing after the other.
 
+pub mod layers;
 mod task;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use layers::Layers;
 use task::Task;
 
 use formats::registration::{ErrorCode, Id, Slot};
@@ -58,6 +60,8 @@ pub struct Container {
     pub servers: Arc<Mutex<Vec<IpAddr>>>,
     /// The networks that it wants to be in.
     pub joins: Arc<Mutex<Vec<NetworkJoin>>>,
+    /// Who has its layers.
+    pub layers: Layers,
     state: watch::Receiver<State>,
     commands: mpsc::Sender<Command>,
 }
@@ -71,6 +75,7 @@ impl Container {
             streams: self.streams.clone(),
             servers: self.servers.clone(),
             joins: self.joins.clone(),
+            layers: self.layers.clone(),
             state: self.state.clone(),
             commands: self.commands.clone(),
         }
@@ -167,6 +172,7 @@ pub fn spawn(
         config,
         log,
         streams: Arc::default(),
+        layers: Layers::default(),
         state: watched,
         commands,
     });

@@ -12,6 +12,7 @@ use formats::registration::Id;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Engine;
+use super::container::layers::Held;
 use super::container::{Container, Running, lock, release};
 use super::error::Error;
 use super::init_client;
@@ -40,6 +41,8 @@ pub struct Launched {
     pub network: Option<Attachment>,
     /// Where it tells that it is ready.
     pub notify: Option<OwnedFd>,
+    /// Its layers, which are taken from here on.
+    pub layers: Held,
 }
 
 /// Both sides of the standard streams.
@@ -71,6 +74,7 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
     let config = &container.config;
     crash::at(Point::Intended);
     sweep(engine, config).await;
+    let layers = container.layers.start().await?;
     let wiring = reserve(engine, container).await?;
     let notify = notify::open(&engine.run, config)?;
     let prepared = prepare(engine, config, wiring).await?;
@@ -126,6 +130,7 @@ async fn steps(engine: &Arc<Engine>, container: &Arc<Container>) -> Result<Launc
             },
             network,
             notify,
+            layers,
         }),
         Err(e) => {
             *lock(&container.streams) = Streams::default();

@@ -185,6 +185,8 @@ impl Task {
         };
         self.running = Some(launched.running);
         self.listen(launched.notify, launched.process);
+        // Until its state says whose they are.
+        let _layers = launched.layers;
         let gone = self
             .event(Event::Started {
                 process: launched.process,

@@ -25,28 +25,41 @@ use super::super::refusal::Refusal;
 use super::super::{changes as diff, time};
 use super::{Id, find};
 use crate::engine::Engine;
+use crate::engine::container::layers::Held;
 use crate::engine::container::{Container, lock, open_pidfd};
 use crate::engine::error::Error;
 use crate::engine::volumes;
 use crate::image::unpack;
 
-/// The root of a container: of its process while it runs, else its layers put together.
-async fn root_of(engine: &Engine, container: &Container) -> Result<OwnedFd, Refusal> {
+/// The root of a container: of its process while it runs, else its layers put together, which nobody else
+/// does before this is dropped.
+struct Root {
+    // Closed first.
+    fd: OwnedFd,
+    _layers: Option<Held>,
+}
+
+async fn root_of(engine: &Engine, container: &Container) -> Result<Root, Refusal> {
+    // A start that is on its way has them.
+    let layers = container.layers.look().await;
     let state = container.state();
     let process = state.process.filter(|_| state.phase.is_up());
     if let Some(pidfd) = process.and_then(open_pidfd) {
+        drop(layers);
         let root = engine.zygote.root(&container.config.name, pidfd).await;
-        return root.map_err(|e| Error::from(e).into());
+        return Ok(Root {
+            fd: root.map_err(Error::from)?,
+            _layers: None,
+        });
     }
     let image = engine.store.find(&container.config.image_id);
     let image = image.ok_or_else(|| Refusal::new(500, "its image is not in the store any more"))?;
     let folder = engine.shelf.container(&container.config.id);
     let lower = engine.store.lower_dirs(&image);
-    Ok(volumes::whole(
-        &lower,
-        &folder.join("upper"),
-        &folder.join("work"),
-    )?)
+    Ok(Root {
+        fd: volumes::whole(&lower, &folder.join("upper"), &folder.join("work"))?,
+        _layers: Some(layers),
+    })
 }
 
 /// Opens a path of the container, links followed inside it.
@@ -169,7 +182,7 @@ pub async fn head(Shared(engine): Arced, Path(id): Id, asked: Asked) -> Result<R
     let container = find(&engine, &id)?;
     let path = path_of(&asked)?;
     let root = root_of(&engine, &container).await?;
-    let told = blocking(move || stat_header(&place(&root, &container, &path)?, &path));
+    let told = blocking(move || stat_header(&place(&root.fd, &container, &path)?, &path));
     Ok([("x-docker-container-path-stat", told.await?)].into_response())
 }
 
@@ -178,7 +191,7 @@ pub async fn get(Shared(engine): Arced, Path(id): Id, asked: Asked) -> Result<Re
     let path = path_of(&asked)?;
     let root = root_of(&engine, &container).await?;
     let (told, at) = blocking(move || {
-        let at = place(&root, &container, &path)?;
+        let at = place(&root.fd, &container, &path)?;
         let told = stat_header(&at, &path)?;
         // The name in the archive is the path's last part, whatever it leads to.
         let name = match base(&path) {
@@ -188,20 +201,20 @@ pub async fn get(Shared(engine): Arced, Path(id): Id, asked: Asked) -> Result<Re
         Ok((told, (at, name, root)))
     })
     .await?;
-    let body = packed(at.0.folder, at.0.name, at.1, Some(at.2));
+    let body = packed(at.0.folder, at.0.name, at.1, at.2);
     let headers = [("x-docker-container-path-stat", told)];
     Ok((headers, [(header::CONTENT_TYPE, "application/x-tar")], body).into_response())
 }
 
-/// An archive in the making; `keep` is held until it is done.
-fn packed(folder: OwnedFd, name: String, called: String, keep: Option<OwnedFd>) -> Body {
+/// An archive in the making; the root is held until it is done.
+fn packed(folder: OwnedFd, name: String, called: String, root: Root) -> Body {
     let (to, received) = mpsc::channel(8);
     tokio::task::spawn_blocking(move || {
         let mut channel = Channel::new(to);
         if let Err(e) = pack(&folder, &name, &called, &mut channel) {
             channel.fail(&e);
         }
-        drop(keep);
+        drop((folder, root));
     });
     let pieces = futures_util::stream::unfold(received, |mut received| async move {
         let piece: io::Result<Vec<u8>> = received.recv().await?;
@@ -213,7 +226,8 @@ fn packed(folder: OwnedFd, name: String, called: String, keep: Option<OwnedFd>) 
 pub async fn export(Shared(engine): Arced, Path(id): Id) -> Result<Response, Refusal> {
     let container = find(&engine, &id)?;
     let root = root_of(&engine, &container).await?;
-    let body = packed(root, ".".into(), String::new(), None);
+    let folder = root.fd.try_clone().map_err(Error::from)?;
+    let body = packed(folder, ".".into(), String::new(), root);
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
@@ -236,7 +250,10 @@ pub async fn put(
         }
     });
     let root = root_of(&engine, &container).await?;
-    let done = blocking(move || extract(&engine, &container, &root, &path, Pieces::new(received)));
+    let done = blocking(move || {
+        let input = Pieces::new(received);
+        extract(&engine, &container, &root.fd, &path, input)
+    });
     let done = done.await;
     let _ = feeding.await;
     done.map(|()| StatusCode::OK)
