@@ -31,6 +31,8 @@ const POINTS: [&str; 12] = [
 
 /// Those at which it is the zygote that dies.
 const OF_THE_ZYGOTE: [&str; 2] = ["received", "forked"];
+/// Those of an exec: the zygote dies, or the process of it that answers.
+const OF_AN_EXEC: [&str; 2] = ["forked", "joined"];
 
 #[test]
 fn an_engine_that_dies_at_any_step_starts_nothing_twice_and_loses_no_exit_code() -> Result<()> {
@@ -46,9 +48,51 @@ fn an_engine_that_dies_at_any_step_starts_nothing_twice_and_loses_no_exit_code()
         let died = zygote_dies_at(machine, &tools, point);
         died.with_context(|| format!("zygote killed at {point}"))?;
     }
+    for point in OF_AN_EXEC {
+        let died = exec_dies_at(machine, &tools, point);
+        died.with_context(|| format!("exec killed at {point}"))?;
+    }
     machine.console().check_for_oops()?;
     test.passed();
     Ok(())
+}
+
+/// What nobody can watch does not run; what runs is watched to its end.
+fn exec_dies_at(machine: &Running, image: &str, point: &str) -> Result<()> {
+    let name = format!("exec-{point}");
+    let volume = "/run/runs:/data";
+    let words = ["/usr/bin/skeg", "run", "-d", "--name", &name, "-v", volume];
+    machine.ok([&words[..], &[image, "sleep", "3600"]].concat())?;
+    let exec = |mark: &str| {
+        let program = format!("echo ran >> /data/{name}-{mark}; exit 7");
+        machine.run(["/usr/bin/skeg", "exec", &name, "sh", "-c", &program])
+    };
+    let ran = |mark: &str| machine.read(&format!("/run/runs/{name}-{mark}"));
+    let order = "/run/skeg/crash-at";
+    machine.agent()?.write(order, point.as_bytes())?;
+    let first = exec("first")?;
+    ensure!(machine.agent()?.stat(order).is_err(), "nobody died");
+    eventually("the container's own process alone", SOON, || {
+        let main = machine.container_pid()?;
+        let cgroup = machine.read(&format!("/proc/{main}/cgroup"))?;
+        let path = cgroup.trim().trim_start_matches("0::");
+        let all = machine.read(&format!("/sys/fs/cgroup{path}/cgroup.procs"))?;
+        ensure!(all.lines().count() == 1, "{all}");
+        Ok(())
+    })?;
+    let why = first.stderr.text();
+    match first.code {
+        // The answer had come before the helper was killed: its end is known, its code is not.
+        7 | 137 => ensure!(ran("first")? == "ran\n", "{why}"),
+        _ => ensure!(why.contains("zygote") && ran("first").is_err(), "{why}"),
+    }
+    eventually("the next exec", SOON, || {
+        let again = exec("again")?;
+        ensure!(again.code == 7, "{}: {}", again.code, again.stderr.text());
+        Ok(())
+    })?;
+    machine.skeg(&["rm", "-f", &name])?;
+    nothing_left(machine)
 }
 
 fn die_at(machine: &Running, image: &str, point: &str) -> Result<()> {

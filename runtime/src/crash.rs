@@ -16,6 +16,8 @@ pub enum Point {
     Received,
     /// The child is there, and the engine has not been told. Here, too.
     Forked,
+    /// Another process of a container is there, and the engine has not been told. Here the zygote's helper dies.
+    Joined,
     /// The child waits, and nobody but the engine knows of it.
     Cloned,
     /// The child has its network.
@@ -40,11 +42,12 @@ pub enum Point {
 
 impl Point {
     /// All, in their order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Intended,
         Self::Prepared,
         Self::Received,
         Self::Forked,
+        Self::Joined,
         Self::Cloned,
         Self::Attached,
         Self::Asked,

@@ -196,8 +196,11 @@ impl Client {
         let broken = |source| self.broken(source);
         let (status, status_write) = close_on_exec_pipe().map_err(broken)?;
         let (exit, exit_write) = close_on_exec_pipe().map_err(broken)?;
+        // Not let go before it can be named: one that nobody watches must not run.
+        let (start_read, start) = close_on_exec_pipe().map_err(broken)?;
         let mut parcel = Parcel::default();
         parcel.add(Role::Status, status_write);
+        parcel.add(Role::Start, start_read);
         parcel.add(Role::Exit, exit_write);
         parcel.add(Role::Container, request.pidfd);
         let console = parcel.add_stdio(request.stdio, &plan).map_err(broken)?;
@@ -208,7 +211,15 @@ impl Client {
         }
         let (pid, pidfd, _) = self.request(&id, RequestKind::Exec, plan, parcel).await?;
         let mut status = Receiver::from_owned_fd(status).map_err(broken)?;
-        match next_report(&mut status).await.map_err(broken)? {
+        let mut said = next_report(&mut status).await.map_err(broken)?;
+        if said == Some(Report::Ready) {
+            // One that has died meanwhile is told by its status pipe.
+            let _ = rustix::io::write(&start, b"s");
+            said = next_report(&mut status).await.map_err(broken)?;
+        } else if said.is_none() {
+            return Err(Error::Died { id });
+        }
+        match said {
             None => {}
             Some(Report::Failed(failure)) => return Err(Error::Failed { id, failure }),
             Some(_) => return Err(Error::Died { id }),
@@ -368,10 +379,12 @@ impl Created {
 impl ExecSession {
     /// Waits for its end. `None`: the helper was killed with the zygote, and no status is known.
     pub async fn wait(&mut self) -> Option<ExecStatus> {
-        if self.status.is_none()
-            && let Ok(Some(Report::Exited(status))) = next_report(&mut self.exit).await
-        {
-            self.status = Some(status);
+        if self.status.is_none() {
+            match next_report(&mut self.exit).await {
+                Ok(Some(Report::Exited(status))) => self.status = Some(status),
+                // It goes on without its helper.
+                _ => ended(&self.pidfd).await,
+            }
         }
         self.status
     }
@@ -408,8 +421,13 @@ fn receive_terminal(console: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Waits until the process that `pidfd` names has exited.
+/// Waits until the process that `pidfd` names has exited, for five seconds: it is about to.
 async fn died(pidfd: &OwnedFd) {
+    let _ = tokio::time::timeout(Duration::from_secs(5), ended(pidfd)).await;
+}
+
+/// Waits until the process that `pidfd` names has exited.
+async fn ended(pidfd: &OwnedFd) {
     let Ok(copy) = pidfd.try_clone() else {
         return;
     };
@@ -417,6 +435,6 @@ async fn died(pidfd: &OwnedFd) {
     #[allow(deprecated)]
     if let Ok(ready) = tokio::io::unix::AsyncFd::with_interest(copy, tokio::io::Interest::READABLE)
     {
-        let _ = tokio::time::timeout(Duration::from_secs(5), ready.readable()).await;
+        let _ = ready.readable().await;
     }
 }

@@ -15,6 +15,7 @@ use super::server::{Descriptors, answer, become_child};
 use super::{Answer, ExecStatus, Request, Role, wire};
 use crate::container::child::{Report, report};
 use crate::container::failure::Failure;
+use crate::crash::{self, Point};
 
 /// Forks the helper, which answers on the connection.
 pub(super) fn exec(
@@ -24,7 +25,10 @@ pub(super) fn exec(
     listener: &mut Option<OwnedFd>,
 ) -> io::Result<()> {
     match clone3(0, None) {
-        Ok(Cloned::Parent { .. }) => Ok(()),
+        Ok(Cloned::Parent { .. }) => {
+            crash::at(Point::Forked);
+            Ok(())
+        }
         Ok(Cloned::Child) => {
             drop(listener.take());
             let outcome = help(connection, request, fds);
@@ -55,6 +59,7 @@ fn help(connection: OwnedFd, request: &Request, mut fds: Descriptors) -> io::Res
             become_child(&request.plan, fds)
         }
         Ok(Cloned::Parent { pid, pidfd }) => {
+            crash::at(Point::Joined);
             // The status pipe has to end with the exec: only the child may hold it.
             drop((fds, cgroup));
             // One that has not come so far tells why on the status pipe.

@@ -16,7 +16,8 @@ use super::super::user::UserChoice;
 use super::Plan;
 
 impl Plan {
-    /// `start_hooks`: the process waits for its start, and then runs these first.
+    /// `start_hooks`: a container's own process, which runs these first once it is started; else one that
+    /// goes on in a container.
     pub(super) fn add_process(
         &mut self,
         process: &Process,
@@ -56,7 +57,10 @@ impl Plan {
         self.push(Operation::FindProgram { name });
         // Both without rights: whoever is in the container gains nothing by this process.
         match start_hooks {
-            None => self.push(Operation::Descend),
+            None => {
+                self.push(Operation::Descend);
+                self.push(Operation::AwaitStart);
+            }
             Some(hooks) => {
                 self.push(Operation::AwaitStart);
                 if !hooks.is_empty() {
