@@ -3,20 +3,21 @@
 //! Each client runs in a mount namespace of its own in which our folder is `/run/systemd`. Needs root
 //! and Debian's systemd package.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use futures_util::StreamExt;
 use runtime::systemd1::server::Server;
 use runtime::systemd1::view::{Active, Load, Service, View};
 use runtime::systemd1::{Doing, Outcome, Units, Verb};
 
 /// Units whose start ends as their name says.
-#[derive(Default)]
 struct Fake {
     units: Mutex<BTreeMap<String, View>>,
     told: Mutex<Vec<String>>,
+    changed: tokio::sync::watch::Sender<()>,
 }
 
 impl Fake {
@@ -25,7 +26,14 @@ impl Fake {
         Arc::new(Self {
             units: Mutex::new(units),
             told: Mutex::default(),
+            changed: tokio::sync::watch::Sender::new(()),
         })
+    }
+
+    /// The unit's next state, and the bell.
+    fn becomes(&self, unit: &str, active: Active) {
+        self.units.lock().unwrap().get_mut(unit).unwrap().active = active;
+        self.changed.send_replace(());
     }
 
     fn told(&self) -> Vec<String> {
@@ -40,6 +48,10 @@ impl Fake {
 impl Units for Fake {
     fn views(&self) -> Vec<View> {
         self.units.lock().unwrap().values().cloned().collect()
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     fn run(&self, verb: Verb, unit: &str) -> Doing<Outcome> {
@@ -124,7 +136,7 @@ fn unit(name: &str, folder: &Path) -> View {
 struct Scene {
     folder: tempfile::TempDir,
     fake: Arc<Fake>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 struct Said {
@@ -172,7 +184,7 @@ impl Scene {
         Self {
             folder,
             fake,
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -512,4 +524,42 @@ fn busctl_reads_calls_and_walks_the_objects_without_a_bus() {
             "{part}: {told}"
         );
     }
+}
+
+/// States in the order in which a client is told of them, as many as this.
+async fn states(signals: &mut zbus::MessageStream, count: usize) -> Vec<String> {
+    let mut states = Vec::new();
+    while states.len() < count {
+        let message = signals.next().await.unwrap().unwrap();
+        let body = message.body();
+        let told: (&str, HashMap<&str, zbus::Variant<'_>>, Vec<&str>) = body.deserialize().unwrap();
+        let state = told.1.get("ActiveState").and_then(|state| match state {
+            zbus::Variant::Str(text) => Some(text.to_string()),
+            _ => None,
+        });
+        states.extend(state);
+    }
+    states
+}
+
+#[test]
+fn a_client_that_comes_back_at_once_is_told_of_each_change_once() {
+    let scene = Scene::new();
+    scene.runtime.block_on(async {
+        let connect = async || {
+            let stream = tokio::net::UnixStream::connect(scene.bus()).await.unwrap();
+            let client = zbus::connection::Builder::unix_stream(stream.into_std().unwrap());
+            client.p2p().build_message_stream().await.unwrap()
+        };
+        // Each has gone before the next one comes, and within no time.
+        for _ in 0..5 {
+            drop(connect().await);
+        }
+        let mut signals = connect().await;
+        // Were one told twice, it would come again before the next one.
+        for (active, name) in [(Active::Active, "active"), (Active::Failed, "failed")].repeat(3) {
+            scene.fake.becomes("web.service", active);
+            assert_eq!(states(&mut signals, 1).await, [name]);
+        }
+    });
 }

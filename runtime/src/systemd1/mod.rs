@@ -28,6 +28,8 @@ pub type Doing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Units: Send + Sync + 'static {
     /// Every unit, as it stands now.
     fn views(&self) -> Vec<View>;
+    /// Rings whenever a view may be another one than before.
+    fn changes(&self) -> tokio::sync::watch::Receiver<()>;
     /// Makes a name a unit if it can be one: an instance of a template.
     fn load(&self, _unit: &str) {}
     /// Starts, stops or restarts a unit that is there.

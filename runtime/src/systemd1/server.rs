@@ -5,13 +5,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use zbus::connection::Builder;
 use zbus::message::{Flags, Message, Type};
 use zbus::{Connection, Guid};
@@ -24,20 +23,74 @@ use super::view::View;
 use super::{Units, wire};
 use formats::systemd1::NAME;
 
-/// Between two looks at what has changed, while somebody is connected.
-const LOOK: Duration = Duration::from_millis(250);
+/// After a client that could not be let in.
+const PAUSE: Duration = Duration::from_millis(250);
 /// No more than so many at once: each holds a descriptor.
 const MOST_PEERS: usize = 64;
 
 /// Serves the face on several sockets for as long as the process runs.
 pub struct Server {
     face: Arc<Face>,
-    peers: Arc<AtomicUsize>,
+    peers: Arc<Peers>,
     guid: Guid<'static>,
 }
 
+/// Who is connected, and what they have been told.
+#[derive(Default)]
+struct Peers(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    count: usize,
+    views: Vec<View>,
+}
+
+impl Peers {
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets one more in. The first one is told what changes from now on.
+    fn enter(&self, face: &Face) -> bool {
+        let mut told = self.told();
+        if told.count >= MOST_PEERS {
+            return false;
+        }
+        if told.count == 0 {
+            told.views = face.units.views();
+        }
+        told.count += 1;
+        true
+    }
+
+    fn leave(&self) {
+        let mut told = self.told();
+        told.count -= 1;
+        if told.count == 0 {
+            told.views = Vec::new();
+        }
+    }
+
+    /// Tells those who are there what has changed since the last time.
+    fn tell(&self, face: &Face) {
+        let mut told = self.told();
+        if told.count == 0 {
+            return;
+        }
+        let now = face.units.views();
+        for signal in changes(&told.views, &now) {
+            let _ = face.signals.send(signal);
+        }
+        told.views = now;
+    }
+}
+
 impl Server {
-    /// In front of these units; `started` is when user space began, microseconds since the epoch.
+    /// In front of these units; `started` is when user space began, microseconds since the epoch. One task
+    /// watches them for all peers of all sockets.
+    ///
+    /// # Panics
+    /// Outside of a runtime of tokio.
     pub fn new(units: Arc<dyn Units>, started: u64) -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "x86-64",
@@ -48,9 +101,12 @@ impl Server {
             started,
             architecture: architecture.into(),
         };
+        let changes = units.changes();
+        let (face, peers) = (Face::new(units, host), Arc::default());
+        tokio::spawn(watch(face.clone(), Arc::clone(&peers), changes));
         Self {
-            face: Face::new(units, host),
-            peers: Arc::default(),
+            face,
+            peers,
             guid: guid(),
         }
     }
@@ -79,30 +135,25 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: UnixListener,
-    face: Arc<Face>,
-    peers: Arc<AtomicUsize>,
-    guid: Guid<'static>,
-) {
+async fn accept(listener: UnixListener, face: Arc<Face>, peers: Arc<Peers>, guid: Guid<'static>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if peers.load(Ordering::Relaxed) < MOST_PEERS => {
+        let accepted = listener.accept().await;
+        // Before it counts as there: what is told from then on is for it.
+        let signals = face.signals.subscribe();
+        match accepted {
+            Ok((stream, _)) if peers.enter(&face) => {
                 let (face, peers, guid) = (face.clone(), peers.clone(), guid.clone());
-                if peers.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tokio::spawn(watch(face.clone(), peers.clone()));
-                }
                 tokio::spawn(async move {
-                    if let Err(e) = serve(stream, face, guid).await {
+                    if let Err(e) = serve(stream, signals, face, guid).await {
                         tracing::debug!("a client of the systemd1 socket: {e}");
                     }
-                    peers.fetch_sub(1, Ordering::Relaxed);
+                    peers.leave();
                 });
             }
             Ok(_) => tracing::warn!("more than {MOST_PEERS} clients at the systemd1 socket"),
             Err(e) => {
                 tracing::warn!("accept at the systemd1 socket: {e}");
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -119,8 +170,12 @@ fn guid() -> Guid<'static> {
 /// How long a client may take to say who it is.
 const GREETING: Duration = Duration::from_secs(10);
 
-async fn serve(stream: UnixStream, face: Arc<Face>, guid: Guid<'static>) -> zbus::Result<()> {
-    let mut signals = face.signals.subscribe();
+async fn serve(
+    stream: UnixStream,
+    mut signals: broadcast::Receiver<Signal>,
+    face: Arc<Face>,
+    guid: Guid<'static>,
+) -> zbus::Result<()> {
     let greeted = Builder::unix_stream(stream.into_std()?)
         .server(guid)
         .p2p()
@@ -178,16 +233,10 @@ async fn emit(connection: &Connection, signal: &Signal) -> zbus::Result<()> {
     connection.send(&message).await
 }
 
-/// Tells what changes for as long as somebody listens.
-async fn watch(face: Arc<Face>, peers: Arc<AtomicUsize>) {
-    let mut before = face.units.views();
-    while peers.load(Ordering::Relaxed) > 0 {
-        tokio::time::sleep(LOOK).await;
-        let now = face.units.views();
-        for signal in changes(&before, &now) {
-            let _ = face.signals.send(signal);
-        }
-        before = now;
+/// Tells what changes, for as long as there are units.
+async fn watch(face: Arc<Face>, peers: Arc<Peers>, mut changes: watch::Receiver<()>) {
+    while changes.changed().await.is_ok() {
+        peers.tell(&face);
     }
 }
 

@@ -59,6 +59,10 @@ impl Units for Behind {
         views
     }
 
+    fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
     fn run(&self, verb: Verb, unit: &str) -> Doing<Outcome> {
         Box::pin(verbs::run(self.0.clone(), verb, unit.to_owned()))
     }

@@ -110,6 +110,7 @@ pub fn forgive(engine: &Engine, name: Option<&str>) {
             entry.problems.clear();
         }
     }
+    engine.changed.send_replace(());
 }
 
 /// Reads the files again. What runs goes on as it is, and takes up a change at its next start.
@@ -142,6 +143,7 @@ pub async fn reload(engine: Arc<Engine>) -> Result<(), String> {
             board.units.insert(name, entry);
         }
     }
+    engine.changed.send_replace(());
     Ok(())
 }
 
@@ -160,6 +162,7 @@ pub fn instance(engine: &Engine, name: &str) -> bool {
     };
     board.units.insert(name.to_owned(), entry);
     board.asked.insert(name.to_owned());
+    engine.changed.send_replace(());
     true
 }
 
