@@ -15,6 +15,7 @@
 //! data: a torn record is dropped by its checksum, bytes without a record count as standard output.
 //! Segments turn over by size, at a chunk's border; the oldest goes. Lines are found when read.
 
+pub mod follow;
 mod index;
 pub mod lines;
 pub mod read;

@@ -1,9 +1,8 @@
 //! What a container has written, as raw or multiplexed bytes.
 //!
-//! Lines come whole; a line that has no end yet comes when the container has ended.
+//! It only renders: what comes, and when, is [`follow`]'s to say.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State as Shared};
@@ -15,12 +14,8 @@ use super::super::asked::Asked;
 use super::super::refusal::Refusal;
 use super::super::{Arced, time};
 use super::{Id, find};
-use crate::engine::container::Container;
-use crate::engine::log::Stream;
-use crate::engine::log::lines::{Lines, Tail};
-use crate::engine::log::read::{Chunk, Reader};
-use crate::engine::record::Phase;
-use crate::engine::session;
+use crate::engine::log::read::Chunk;
+use crate::engine::log::{Stream, follow};
 
 /// Of streams with a head before each piece.
 pub const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
@@ -104,7 +99,15 @@ pub async fn logs(Shared(engine): Arced, Path(id): Id, asked: Asked) -> Result<R
     let raw = container.config.options.tty;
     let wanted = Wanted::new(&asked, raw)?;
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(tell(container, wanted, sender));
+    let of_log = follow::Wanted {
+        follow: wanted.follow && wanted.until.is_none(),
+        since_ns: wanted.since,
+        tail: wanted.tail,
+    };
+    tokio::spawn(async move {
+        let shown = |line: &Chunk| wanted.shown(line);
+        follow::follow(&container, of_log, shown, sender).await;
+    });
     let kind = [(header::CONTENT_TYPE, if raw { RAW } else { MULTIPLEXED })];
     Ok((kind, stream(receiver)).into_response())
 }
@@ -116,83 +119,6 @@ pub fn stream(receiver: mpsc::Receiver<Vec<u8>>) -> Body {
         Some((Ok::<_, Infallible>(piece), receiver))
     });
     Body::from_stream(pieces)
-}
-
-async fn tell(container: Arc<Container>, wanted: Wanted, to: mpsc::Sender<Vec<u8>>) {
-    let mut bell = container.log.bell();
-    let mut state = container.watch();
-    let mut reader = Reader::new(container.log.folder());
-    let mut lines = Lines::default();
-    let mut tail = None;
-    let mut is_first = true;
-    loop {
-        bell.mark_unchanged();
-        let up = {
-            let state = state.borrow_and_update();
-            state.phase == Phase::Restarting
-                || state.phase != Phase::Created && session::ended(&state).is_none()
-        };
-        let going_on = wanted.follow && up && wanted.until.is_none();
-        if std::mem::take(&mut is_first)
-            && let Some(limit) = wanted.tail
-        {
-            let folder = container.log.folder().to_path_buf();
-            let since = wanted.since;
-            let measured =
-                tokio::task::spawn_blocking(move || Tail::measure(&folder, since, limit, going_on));
-            match measured.await {
-                Ok(Ok(measured)) => tail = Some(measured),
-                _ => return,
-            }
-        }
-        let mut whole = Vec::new();
-        loop {
-            match reader.next_chunk() {
-                Ok(Some(chunk)) => {
-                    lines.push(&chunk, &mut whole);
-                    if !hand_on(&mut whole, &wanted, &mut tail, &to).await {
-                        return;
-                    }
-                }
-                Ok(None) => break,
-                Err(e) => {
-                    tracing::error!("read the log of {}: {e}", container.config.name);
-                    break;
-                }
-            }
-        }
-        if !going_on {
-            lines.finish(&mut whole);
-            hand_on(&mut whole, &wanted, &mut tail, &to).await;
-            return;
-        }
-        tokio::select! {
-            rung = bell.changed() => if rung.is_err() { return },
-            changed = state.changed() => if changed.is_err() { return },
-            () = to.closed() => return,
-        }
-    }
-}
-
-/// Empties `lines`; false when nobody listens any more.
-async fn hand_on(
-    lines: &mut Vec<Chunk>,
-    wanted: &Wanted,
-    tail: &mut Option<Tail>,
-    to: &mpsc::Sender<Vec<u8>>,
-) -> bool {
-    lines.retain(|l| l.time_ns >= wanted.since);
-    if let Some(tail) = tail {
-        tail.filter(lines);
-    }
-    for line in lines.drain(..) {
-        if let Some(bytes) = wanted.shown(&line)
-            && to.send(bytes).await.is_err()
-        {
-            return false;
-        }
-    }
-    true
 }
 
 #[cfg(test)]
