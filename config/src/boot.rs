@@ -13,7 +13,6 @@ use crate::tree::Tree;
 use crate::web::Web;
 use formats::paths;
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, mount_remount};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -28,7 +27,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 /// Errors that are shown on consoles; `skeg config check` shows all of them.
 const MOST_TOLD: usize = 20;
 
-/// Runs to its end, which may take for ever on a host that has no good configuration yet.
+/// Runs to its end, which may take for ever on a host that has no good configuration yet. PID 1 starts it,
+/// with the view of the files that its service asks for.
 #[must_use]
 pub fn main() -> ExitCode {
     let ended = match kept::accepted(&kept::Places::default()) {
@@ -87,7 +87,7 @@ fn first() -> io::Result<()> {
     let mut pause = PAUSES.0;
     let mut told = Vec::new();
     loop {
-        let errors = match source::given(&source::Places::default(), &patient()) {
+        let errors = match source::given(&places(), &patient()) {
             Ok(None) => {
                 status("no configuration was given to this host");
                 return Ok(());
@@ -109,6 +109,14 @@ fn first() -> io::Result<()> {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// PID 1 has given this program a view of its own, in which `/etc` can be written to.
+fn places() -> source::Places {
+    source::Places {
+        is_apart: true,
+        ..source::Places::default()
     }
 }
 
@@ -151,7 +159,6 @@ fn apply(
         .notes()
         .iter()
         .for_each(|note| eprintln!("<5>{note}"));
-    writable_root()?;
     let gone = earlier.map(|e| e.paths.as_slice()).unwrap_or_default();
     for path in gone.iter().filter(|path| !tree.entries.contains_key(*path)) {
         let _ = fs::remove_file(path);
@@ -187,12 +194,6 @@ fn take_back(path: &str, bytes: &[u8]) -> io::Result<()> {
 fn is_hostname(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     (1..=64).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with(['-', '.'])
-}
-
-/// The root is read-only for everybody: this process gets a view of its own in which it is not.
-fn writable_root() -> io::Result<()> {
-    source::own_view()?;
-    mount_remount("/", MountFlags::BIND, "").map_err(Into::into)
 }
 
 /// An error, for the journal and every console: whoever stands before the machine must see it.

@@ -20,6 +20,7 @@ fn machine(folder: &Path, command_line: &str) -> Places {
         class: folder.join("class"),
         devices: folder.join("devices"),
         mount: folder.join("mount"),
+        is_apart: false,
         // Where nobody listens.
         metadata: Some("http://127.0.0.1:1".to_owned()),
     }

@@ -5,7 +5,8 @@
 use anyhow::{Context, Result, ensure};
 use qemu_tests::artefacts::Test;
 use qemu_tests::disk::Config;
-use qemu_tests::scene::{Host, host};
+use qemu_tests::scene::{READY, host};
+use qemu_tests::{Disk, Image, Running};
 
 const PAGE: &str = include_str!("../../docs/PRIVILEGE.md");
 /// capabilities(7), in the order of their numbers.
@@ -52,12 +53,15 @@ const CAPABILITIES: [&str; 41] = [
     "BPF",
     "CHECKPOINT_RESTORE",
 ];
+/// It ends before the engine begins: its rights are looked at where it waits for a good document.
+const CONFIG: &str = "config";
 /// A folder that the daemon may write to, and the daemon that its attempts are aimed at.
-const DAEMONS: [(&str, &str, &str); 4] = [
+const DAEMONS: [(&str, &str, &str); 5] = [
     ("net", "/run/skeg/net", "engine"),
     ("zygote", "/run", "net"),
     ("engine", "/var", "net"),
     ("update", "/var/lib/skeg-update", "net"),
+    (CONFIG, "/var", "net"),
 ];
 
 /// The rows of the page's table below this heading, without its head.
@@ -95,49 +99,77 @@ fn each_daemon_has_the_rights_that_the_page_says_and_no_others() -> Result<()> {
     let update = "sources = [\"/nowhere\"]\nchannel = \"stable\"\n";
     let config = Config::new().file("skeg/update.toml", update);
     let host = host(&test, config)?;
-    for row in table("Daemons")? {
-        let [daemon, user, capabilities, no_new, filter] = row[..] else {
-            anyhow::bail!("expected five cells, found {row:?}");
-        };
-        has(
-            &host,
-            daemon,
-            user,
-            mask(capabilities)?,
-            no_new == "yes",
-            filter == "yes",
-        )
-        .with_context(|| format!("service {daemon}"))?;
-    }
-    sockets(&host)?;
-    let refused = host.machine.refused_calls()?;
+    let machine = &host.machine;
+    granted(machine, |daemon| daemon != CONFIG)?;
+    sockets(machine)?;
+    let refused = machine.refused_calls()?;
     ensure!(refused.is_empty(), "a host that is well: {refused}");
-    tried(&host)?;
+    tried(machine, |daemon| daemon != CONFIG)?;
     // Nothing of all that was tried has done any harm.
-    let status = host.machine.skeg(&["status"])?;
+    let status = machine.skeg(&["status"])?;
     ensure!(!status.contains("service-failing"), "{status}");
-    host.machine.console().check_for_oops()?;
+    machine.console().check_for_oops()?;
     test.passed();
     Ok(())
 }
 
+#[test]
+fn what_reads_the_configuration_has_the_rights_that_the_page_says_and_no_others() -> Result<()> {
+    let test = Test::named("privilege-config")?;
+    let image = Image::built("test")?;
+    let disk = Disk::fresh(&test, &image, &Config::new())?;
+    let bad = r#"{"ignition": {"version": "3.4.0"}, "storage": {"fils": []}}"#;
+    let machine = test.boot(&image).with_disk(&disk);
+    let machine = machine.hand_over("opt/com.coreos/config", bad).start()?;
+    let waits = "no unit starts before this is mended";
+    machine.console().wait(waits, READY)?;
+    granted(&machine, |daemon| daemon == CONFIG)?;
+    let refused = machine.refused_calls()?;
+    ensure!(refused.is_empty(), "nothing was tried yet: {refused}");
+    tried(&machine, |daemon| daemon == CONFIG)?;
+    machine.console().check_for_oops()?;
+    test.passed();
+    Ok(())
+}
+
+/// These have what the page says.
+fn granted(machine: &Running, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    for row in table("Daemons")? {
+        let [daemon, user, capabilities, no_new, filter] = row[..] else {
+            anyhow::bail!("expected five cells, found {row:?}");
+        };
+        if wanted(daemon) {
+            has(
+                machine,
+                daemon,
+                user,
+                mask(capabilities)?,
+                no_new == "yes",
+                filter == "yes",
+            )
+            .with_context(|| format!("service {daemon}"))?;
+        }
+    }
+    Ok(())
+}
+
 fn has(
-    host: &Host,
+    machine: &Running,
     daemon: &str,
     user: &str,
     capabilities: u64,
     no_new_privileges: bool,
     is_filtered: bool,
 ) -> Result<()> {
-    let pid = host.machine.service_pid(daemon)?;
-    let status = host.machine.read(&format!("/proc/{pid}/status"))?;
+    let pid = machine.service_pid(daemon)?;
+    let status = machine.read(&format!("/proc/{pid}/status"))?;
     let field = |name: &str| {
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
         line.unwrap_or_default().to_owned()
     };
-    let uid = uid(host, user)?;
+    let uid = uid(machine, user)?;
     ensure!(
         field("Uid") == format!("{uid}\t{uid}\t{uid}\t{uid}"),
         "user: {status}"
@@ -168,23 +200,27 @@ fn has(
     Ok(())
 }
 
-fn uid(host: &Host, user: &str) -> Result<u32> {
-    let passwd = host.machine.read(formats::paths::ACCOUNTS)?;
+fn uid(machine: &Running, user: &str) -> Result<u32> {
+    let passwd = machine.read(formats::paths::ACCOUNTS)?;
     let found = formats::accounts::user(&passwd, user);
     Ok(found
         .with_context(|| format!("no user {user} in {passwd}"))?
         .0)
 }
 
-fn sockets(host: &Host) -> Result<()> {
+fn sockets(machine: &Running) -> Result<()> {
     for row in table("Files and sockets")? {
         let [path, owner, mode, _] = row[..] else {
             anyhow::bail!("expected four cells, found {row:?}");
         };
         let path = path.trim_matches('`').trim_end_matches('/');
-        let stat = host.machine.agent()?.stat(path)?;
+        let stat = machine.agent()?.stat(path)?;
         let user = owner.split(':').next().unwrap_or(owner);
-        ensure!(stat.uid == uid(host, user)?, "{path}: owner {}", stat.uid);
+        ensure!(
+            stat.uid == uid(machine, user)?,
+            "{path}: owner {}",
+            stat.uid
+        );
         let expected = u32::from_str_radix(mode, 8)?;
         ensure!(
             stat.mode == expected,
@@ -195,15 +231,18 @@ fn sockets(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Tries everything in the place of each daemon.
-fn tried(host: &Host) -> Result<()> {
+/// Tries everything in the place of these daemons.
+fn tried(machine: &Running, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let rows = table("What is tried")?;
     let mut wrong = Vec::new();
     for (at, (daemon, writable, other)) in DAEMONS.iter().enumerate() {
-        let pid = host.machine.service_pid(daemon)?.to_string();
-        let other = host.machine.service_pid(other)?.to_string();
+        if !wanted(daemon) {
+            continue;
+        }
+        let pid = machine.service_pid(daemon)?.to_string();
+        let other = machine.service_pid(other)?.to_string();
         let filter = format!("/usr/lib/skeg/seccomp/{daemon}.bpf");
-        let said = host.machine.ok([
+        let said = machine.ok([
             "/usr/lib/skeg/agent",
             "probe",
             &pid,

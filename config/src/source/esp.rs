@@ -15,7 +15,7 @@ pub fn document(places: &Places) -> Result<Option<Document>, String> {
     let Some(device) = device(places, Path::new(formats::paths::STATE)) else {
         return Ok(None);
     };
-    let found = volume::file_on(&device, "vfat", FILE, &places.mount)?;
+    let found = volume::file_on(&device, "vfat", FILE, places)?;
     Ok(found.map(|bytes| Document {
         name: format!("esp:{FILE}"),
         bytes,

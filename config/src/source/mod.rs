@@ -14,7 +14,6 @@ mod volume;
 pub use cloud::{Metadata, user_data};
 pub use firmware::Firmware;
 pub use platform::Platform;
-pub use volume::own_view;
 
 use crate::http::Settings;
 use crate::resource::{LARGEST, shown};
@@ -45,6 +44,8 @@ pub struct Places {
     pub devices: PathBuf,
     /// Where a file system is mounted for a moment.
     pub mount: PathBuf,
+    /// Whether nobody else sees what this process mounts; else it sees to that first.
+    pub is_apart: bool,
     /// Metadata services are at this address instead of their own.
     pub metadata: Option<String>,
 }
@@ -58,6 +59,7 @@ impl Default for Places {
             class: "/sys/class/block".into(),
             devices: "/dev".into(),
             mount: formats::paths::ESP.into(),
+            is_apart: false,
             metadata: None,
         }
     }

@@ -44,7 +44,7 @@ pub fn document(places: &Places) -> Result<Option<Document>, String> {
                 let file = File::open(&device).map_err(|e| format!("{}: {e}", device.display()))?;
                 iso::file(&file, path).map_err(|e| format!("{label}: {e}"))?
             }
-            Kind::Fat => file_on(&device, "vfat", path, &places.mount)?,
+            Kind::Fat => file_on(&device, "vfat", path, places)?,
         };
         if let Some(bytes) = bytes.filter(|bytes| !bytes.trim_ascii().is_empty()) {
             let name = format!("{label}:{path}");
@@ -85,9 +85,12 @@ pub fn file_on(
     device: &Path,
     kind: &str,
     path: &str,
-    place: &Path,
+    places: &Places,
 ) -> Result<Option<Vec<u8>>, String> {
-    own_view().map_err(|e| format!("mount {}: {e}", device.display()))?;
+    let place = &places.mount;
+    if !places.is_apart {
+        own_view().map_err(|e| format!("mount {}: {e}", device.display()))?;
+    }
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount(device, place, kind, flags, None)
         .map_err(|e| format!("mount {}: {e}", device.display()))?;
@@ -98,10 +101,7 @@ pub fn file_on(
 }
 
 /// Gives this process a mount namespace of its own: nobody else sees what it mounts.
-///
-/// # Errors
-/// As unshare(2).
-pub fn own_view() -> io::Result<()> {
+fn own_view() -> io::Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(Into::into)

@@ -58,6 +58,7 @@ fn own(path: &str) -> Option<&'static str> {
         _ if below("/var/lib/skeg")
             || below("/var/lib/skeg-config")
             || below("/var/lib/skeg-ssh")
+            || below("/var/lib/skeg-update")
             || path == "/var/lib/skeg-time" =>
         {
             Some("is the host's own store")
