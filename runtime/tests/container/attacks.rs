@@ -35,6 +35,7 @@ cases![
     an_exec_session_is_seen_in_the_container_only_without_rights,
     a_container_that_waits_holds_up_no_other,
     a_zygote_that_dies_takes_no_container_with_it,
+    what_an_exec_starts_does_not_run_when_who_would_watch_it_has_died,
     a_cgroup_that_a_dead_engine_left_is_no_obstacle,
 ];
 
@@ -342,10 +343,12 @@ async fn a_container_that_waits_holds_up_no_other(host: Host) {
     assert_eq!(harness::wait(&pidfd), 4);
 }
 
-async fn a_zygote_that_dies_takes_no_container_with_it(host: Host) {
+/// A zygote that may die, and does so where the file `crash-at` says.
+fn with_own_zygote(host: &Host) -> (Host, std::process::Child) {
     let socket = host.directory.join("own.sock");
-    let mut zygote = Command::new("/proc/self/exe")
+    let zygote = Command::new("/proc/self/exe")
         .args([super::ZYGOTE.as_ref(), socket.as_os_str()])
+        .env("SKEG_CRASH_AT", host.directory.join("crash-at"))
         .spawn()
         .unwrap();
     while std::os::unix::net::UnixStream::connect(&socket)
@@ -357,6 +360,26 @@ async fn a_zygote_that_dies_takes_no_container_with_it(host: Host) {
         client: Client::new(&socket),
         ..host.clone()
     };
+    (own, zygote)
+}
+
+async fn what_an_exec_starts_does_not_run_when_who_would_watch_it_has_died(host: Host) {
+    let (own, mut zygote) = with_own_zygote(&host);
+    let command = "echo ran";
+    let (request, streams) = super::cases::running(&own, &Options::default(), command).await;
+    let order = host.directory.join("crash-at");
+    std::fs::write(&order, "joined").unwrap();
+    let refused = own.client.exec(request).await;
+    assert!(matches!(refused, Err(Error::Zygote { .. })), "{refused:?}");
+    assert!(!order.exists(), "nobody died");
+    // Its end is that of everybody who could have written.
+    assert_eq!(harness::read(streams.out), "");
+    zygote.kill().unwrap();
+    zygote.wait().unwrap();
+}
+
+async fn a_zygote_that_dies_takes_no_container_with_it(host: Host) {
+    let (own, mut zygote) = with_own_zygote(&host);
     let waiting = own.below("waiting").create(&shell("exit 4")).await.unwrap();
     let given_up = own
         .below("given-up")

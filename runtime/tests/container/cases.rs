@@ -408,7 +408,7 @@ async fn a_terminal_is_the_console_and_controls(host: Host) {
 }
 
 /// A running container and the request for a process in it.
-async fn running(host: &Host, options: &Options, command: &str) -> (ExecRequest, Streams) {
+pub async fn running(host: &Host, options: &Options, command: &str) -> (ExecRequest, Streams) {
     let root = host.root();
     let (request, ..) = host.request(&shell("sleep 100"), Rootfs::Directory(root));
     let spec = request.spec.clone();
@@ -432,9 +432,9 @@ async fn running(host: &Host, options: &Options, command: &str) -> (ExecRequest,
     (request, Streams { out, err })
 }
 
-struct Streams {
-    out: std::os::fd::OwnedFd,
-    err: std::os::fd::OwnedFd,
+pub struct Streams {
+    pub out: std::os::fd::OwnedFd,
+    pub err: std::os::fd::OwnedFd,
 }
 
 async fn an_exec_joins_the_container(host: Host) {
