@@ -59,6 +59,14 @@ pub fn start(service: &Service, place: Place<'_>, store: &Store) -> Result<Launc
     sys::launch::launch(&launch).map_err(|e| format!("start {program}: {e}"))
 }
 
+/// Why the service is passed over, if its condition does not hold.
+#[must_use]
+pub fn unmet(service: &Service) -> Option<String> {
+    let folder = service.condition_folder.as_ref()?;
+    let holds = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    (!holds).then(|| format!("not needed: there is nothing in {folder}"))
+}
+
 /// Makes the service's own folders. It is done for all before the first start, too: what is not there yet
 /// could not be kept from another service's view.
 ///
@@ -158,6 +166,19 @@ fn c_string(text: &str) -> Result<CString, String> {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_condition_holds_while_its_folder_has_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut service = Service::new("a");
+        assert_eq!(unmet(&service), None);
+        service.condition_folder = Some(folder.path().display().to_string());
+        assert!(unmet(&service).unwrap().contains("nothing in /"));
+        fs::write(folder.path().join("core"), "").unwrap();
+        assert_eq!(unmet(&service), None);
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(unmet(&service).is_some());
+    }
 
     #[test]
     fn stored_descriptors_are_announced_and_none_are_not() {
