@@ -30,7 +30,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use oci_spec::image::ImageConfiguration;
 use tokio::sync::Semaphore;
@@ -391,6 +391,10 @@ fn load_configs(layout: &Layout, images: &Images) -> HashMap<ImageId, Arc<ImageC
     configs
 }
 
+/// How long a lock may outlive its holder: a copy of it goes with every fork until the child's exec
+/// closes it, and nothing tells when that is.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 fn take_lock(root: &Path) -> Result<File, StoreError> {
     let path = root.join("lock");
     let file = File::options()
@@ -398,10 +402,18 @@ fn take_lock(root: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .write(true)
         .open(&path)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked(root.display().to_string())),
-        Err(e) => Err(io::Error::from(e).into()),
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(StoreError::Locked(root.display().to_string()));
+            }
+            Err(e) => return Err(io::Error::from(e).into()),
+        }
     }
 }
 
