@@ -15,6 +15,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+#[path = "docker/compose.rs"]
+mod compose;
 #[path = "docker/objects.rs"]
 mod objects;
 #[path = "docker/table.rs"]
@@ -82,6 +84,10 @@ fn the_real_client_gets_from_skeg_what_it_would_get_from_dockerd() -> Result<()>
         if let Err(e) = check(&scene) {
             all.push(format!("{name}: {e:#}"));
         }
+    }
+    let folder = tempfile::tempdir()?;
+    if let Err(e) = compose::run(&scene.docker, &scene.image, folder.path()) {
+        all.push(format!("compose: {e:#}"));
     }
     ensure!(all.is_empty(), "{} failed:\n{}", all.len(), all.join("\n"));
     test.passed();

@@ -216,3 +216,60 @@ fn the_resolver_of_a_running_container_follows_the_host_s_network() -> Result<()
     test.passed();
     Ok(())
 }
+
+#[test]
+fn what_a_container_tells_while_no_engine_runs_is_heard_by_the_next() -> Result<()> {
+    const SECRET: &str = "nobody-shall-read-this";
+    let test = Test::named("heard-later")?;
+    let tools = pushed(tools::image(), "tools")?;
+    let unit = format!(
+        "[Container]\nImage={tools}\nExec=ready 15\nNotify=yes\nSecret=db\n\
+         HealthCmd=test -s /run/secrets/db\nHealthInterval=1s\n\
+         [Service]\nTimeoutStartSec=200s\n[Install]\nWantedBy=multi-user.target\n"
+    );
+    let config = Config::new()
+        .file("skeg/secrets/db", SECRET)
+        .unit("late.container", &unit);
+    let host = host(&test, config)?;
+    let machine = &host.machine;
+    eventually("a container that is not ready", READY, || {
+        let all = machine.skeg(&["ps"])?;
+        ensure!(all.contains("not ready yet"), "{all}");
+        Ok(())
+    })?;
+    let pid = machine.container_pid()?;
+    let engine = machine.service_pid("engine")?;
+    machine.agent()?.kill(engine, SIGSTOP)?;
+    eventually("its word", SOON, || {
+        let program = machine.read(&format!("/proc/{pid}/cmdline"))?;
+        ensure!(program.contains("100000"), "{program}");
+        Ok(())
+    })?;
+    machine.agent()?.kill(engine, SIGKILL)?;
+    eventually("another engine, which has heard it", SOON, || {
+        let all = machine.skeg(&["ps"])?;
+        ensure!(all.contains("(healthy)"), "{all}");
+        Ok(())
+    })?;
+    ensure!(machine.container_pid()? == pid, "another process");
+    let shown = machine.skeg(&["exec", "systemd-late", "ls", "-ln", "/run/secrets/db"])?;
+    ensure!(shown.starts_with("-r--------"), "{shown}");
+    let mounts = machine.skeg(&[
+        "exec",
+        "systemd-late",
+        "grep",
+        "/run/secrets/db",
+        "/proc/mounts",
+    ])?;
+    ensure!(
+        mounts.contains("tmpfs") && mounts.contains("ro,"),
+        "{mounts}"
+    );
+    let environment = machine.read(&format!("/proc/{pid}/environ"))?;
+    let inspected = machine.skeg(&["inspect", "systemd-late"])?;
+    for text in [&environment, &inspected] {
+        ensure!(!text.contains(SECRET), "the secret is shown: {text}");
+    }
+    test.passed();
+    Ok(())
+}

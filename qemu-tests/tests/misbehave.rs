@@ -64,6 +64,13 @@ fn booted(test: &Test) -> Result<Running> {
              [Install]\nWantedBy=multi-user.target\n"
         )
     };
+    // In as much time as an emulated start may take under load.
+    let unready = |image: &str, more: &str| {
+        unit(image, more).replace(
+            "[Service]\n",
+            "[Service]\nTimeoutStartSec=20s\nRestartSec=300s\n",
+        )
+    };
     let config = Config::new()
         .registry(port)
         .unit("web.container", &unit(&page, "PublishPort=8080:80"))
@@ -71,6 +78,22 @@ fn booted(test: &Test) -> Result<Running> {
         .unit(
             "stuck.container",
             &unit(&tools, "Exec=stubborn\nStopTimeout=2"),
+        )
+        .unit(
+            "mute.container",
+            &unready(&tools, "Exec=stubborn\nNotify=yes\nStopTimeout=1"),
+        )
+        .unit(
+            "sick.container",
+            &unready(
+                &tools,
+                "Exec=stubborn\nStopTimeout=1\nNotify=healthy\nHealthCmd=sleep 1000\n\
+                 HealthInterval=1s\nHealthTimeout=1s",
+            ),
+        )
+        .unit(
+            "told.container",
+            &unready(&tools, "Exec=ready 1\nNotify=yes"),
         );
     let disk = Disk::fresh(test, &image, &config)?;
     let machine = test
@@ -203,6 +226,13 @@ fn containers(machine: &Running) -> Result<()> {
             ensure!(is_said, "{name} is not `{what}` in:\n{status}");
             Ok(())
         };
+        for late in ["mute.service", "sick.service"] {
+            let line = format!("{late}: did not get ready within 20 s");
+            ensure!(status.contains(&line), "no `{line}` in:\n{status}");
+        }
+        says("systemd-mute", "Restarting (not ready in time)")?;
+        says("systemd-sick", "Restarting (not ready in time)")?;
+        says("systemd-told", "Up ")?;
         says("loop", "Restarting (3)")?;
         says("greedy", "out of memory")?;
         says("bomb", "Up ")?;
@@ -210,6 +240,8 @@ fn containers(machine: &Running) -> Result<()> {
         says("web", "Up ")
     })?;
     page(machine)?;
+    let told = machine.skeg(&["inspect", "systemd-told"])?;
+    ensure!(told.contains("\"restarts\": 0"), "{told}");
     machine.skeg(&["stop", "stuck"])?;
     machine.skeg(&["rm", "-f", "bomb"])?;
     Ok(())

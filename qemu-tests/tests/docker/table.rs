@@ -186,9 +186,28 @@ const CALLS: &[Call] = &[
     Call("rename made other", 0, &["="]),
     Call("exec other echo same", 0, &["=same"]),
     Call("exec made true", 1, &["No such container"]),
+    Call("create --name made @ true", 0, &[]),
+    Call("rename other made", 1, &["is already in use by container"]),
+    Call("rm made", 0, &[]),
     Call("rename other other", 1, &["same name"]),
     Call("rename other made", 0, &["="]),
     Call("inspect --format '{{.Name}}' made", 0, &["=/made"]),
+    Call(
+        "update --memory 64m --memory-swap 64m --pids-limit 77 --cpus 0.25 made",
+        0,
+        &["made"],
+    ),
+    Call(
+        "exec made cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max",
+        0,
+        &["=67108864\n77\n25000 100000"],
+    ),
+    Call(
+        "inspect --format '{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}' made",
+        0,
+        &["=67108864 77"],
+    ),
+    Call("update --memory 128m made", 1, &["memoryswap"]),
     Call("update --restart always made", 0, &["made"]),
     Call(
         "inspect --format '{{.HostConfig.RestartPolicy.Name}}' made",
@@ -196,11 +215,7 @@ const CALLS: &[Call] = &[
         &["=always"],
     ),
     Call("update --restart no made", 0, &["made"]),
-    Call(
-        "update --blkio-weight 100 made",
-        1,
-        &["BlkioWeight is not supported by Skeg"],
-    ),
+    Call("update --blkio-weight 100 made", 1, &["BlkioWeight"]),
     Call("rm made", 1, &["stop the container before removing"]),
     Call("kill -s USR1 no-such", 1, &["No such container"]),
     Call("restart -t 0 made", 0, &["=made"]),
@@ -220,6 +235,79 @@ const CALLS: &[Call] = &[
     Call("stop polite", 0, &["=polite"]),
     Call("logs polite", 0, &["ready", "got SIGTERM"]),
     Call("wait polite", 0, &["=7"]),
+    // Health checks.
+    Call(
+        "run -d --name well --health-cmd 'echo >> /tmp/ran; test ! -f /tmp/sick' --health-interval 500ms --health-retries 2 @ sleep 1000",
+        0,
+        &[],
+    ),
+    Call(
+        "inspect --format '{{.Config.Healthcheck.Test}} {{.Config.Healthcheck.Retries}}' well",
+        0,
+        &["=[CMD-SHELL echo >> /tmp/ran; test ! -f /tmp/sick] 2"],
+    ),
+    // As the second check begins, the first has been judged.
+    Call(
+        "exec well sh -c 'until [ $(wc -l < /tmp/ran) -ge 2 ]; do sleep 0.2; done'",
+        0,
+        &[],
+    ),
+    Call(
+        "ps --filter health=healthy --format '{{.Names}}'",
+        0,
+        &["=well"],
+    ),
+    Call(
+        "ps --filter name=well --format '{{.Status}}'",
+        0,
+        &["(healthy)"],
+    ),
+    Call(
+        "exec well sh -c 'touch /tmp/sick; n=$(wc -l < /tmp/ran); until [ $(wc -l < /tmp/ran) -ge $((n + 4)) ]; do sleep 0.2; done'",
+        0,
+        &[],
+    ),
+    Call(
+        "inspect --format '{{.State.Health.Status}} {{(index .State.Health.Log 4).ExitCode}}' well",
+        0,
+        &["=unhealthy 1"],
+    ),
+    Call(
+        "events --since 1h --until 0s --filter event=health_status --filter container=well --format '{{.Action}}'",
+        0,
+        &["=health_status: healthy\nhealth_status: unhealthy"],
+    ),
+    Call("rm -f well", 0, &[]),
+    Call(
+        "run -d --name hung --health-cmd 'echo >> /tmp/ran; echo so far; sleep 1000 & sleep 1000' --health-interval 300ms --health-timeout 5s --health-retries 1 @ sleep 999",
+        0,
+        &[],
+    ),
+    Call(
+        "exec hung sh -c 'until [ $(wc -l < /tmp/ran) -ge 5 ]; do sleep 0.2; done'",
+        0,
+        &[],
+    ),
+    Call(
+        "inspect --format '{{.State.Health.Status}} {{(index .State.Health.Log 0).Output}}' hung",
+        0,
+        &["unhealthy so far", "Health check exceeded timeout (5s)"],
+    ),
+    // Four checks have hung by now, of three processes each; the fifth is at it.
+    Call(
+        "exec hung sh -c 'test $(ps | grep -c \"[s]leep 1000\") -le 4'",
+        0,
+        &[],
+    ),
+    Call("rm -f hung", 0, &[]),
+    Call("create --name off --no-healthcheck @ true", 0, &[]),
+    Call("inspect --format '{{.State.Health}}' off", 0, &["=<nil>"]),
+    Call("rm off", 0, &[]),
+    Call(
+        "create --health-cmd true --health-interval 1us @ true",
+        1,
+        &["cannot be less than 1ms"],
+    ),
     Call("run -d --name shot --stop-signal INT @ sleep 1000", 0, &[]),
     Call("kill shot", 0, &["=shot"]),
     Call("inspect --format '{{.State.ExitCode}}' shot", 0, &["=137"]),
