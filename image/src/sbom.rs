@@ -11,9 +11,10 @@ use crate::debian::cache::Package;
 use crate::tree::Content;
 
 /// Files of an image that this project builds.
-const OURS: [(&str, &str); 3] = [
+const OURS: [(&str, &str); 4] = [
     ("skeg-init", "/init"),
     ("skeg", "/usr/bin/skeg"),
+    ("skeg-daemons", "/usr/lib/skeg/daemons"),
     ("skeg-agent", "/usr/lib/skeg/agent"),
 ];
 

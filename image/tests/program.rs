@@ -50,7 +50,7 @@ impl Bench {
             let path = format!("{certificates}/usr/share/ca-certificates/mozilla/{name}");
             bench.put(&path, format!("{name}\n").as_bytes());
         }
-        for name in ["init", "skeg", "agent"] {
+        for name in ["init", "skeg", "daemons", "agent"] {
             bench.put(name, format!("\x7fELF {name}").as_bytes());
         }
         bench
@@ -108,6 +108,8 @@ impl Bench {
             "init=init",
             "--program",
             "skeg=skeg",
+            "--program",
+            "daemons=daemons",
             "--program",
             "agent=agent",
             "--recipe",
@@ -202,6 +204,8 @@ fn two_builds_on_two_paths_are_equal_byte_for_byte() {
         "--program",
         "skeg=skeg",
         "--program",
+        "daemons=daemons",
+        "--program",
         "agent=agent",
         "--recipe",
         "recipe",
@@ -288,6 +292,8 @@ fn what_is_wrong_is_said_in_one_line_and_nothing_is_left_behind() {
                 "init=gone",
                 "--program",
                 "skeg=skeg",
+                "--program",
+                "daemons=daemons",
             ],
             "image: gone: No such file or directory (os error 2)\n",
         ),

@@ -200,7 +200,7 @@ fn the_resolver_of_a_running_container_follows_the_host_s_network() -> Result<()
     );
     let own = "echo nameserver 192.0.2.9 > /etc/resolv.conf";
     machine.skeg(&["exec", "wilful", "sh", "-c", own])?;
-    // As `skeg net` does it with another lease.
+    // As the daemon `net` does it with another lease.
     let lease =
         "echo nameserver 192.0.2.53 > /net/resolv.new && mv /net/resolv.new /net/resolv.conf";
     let net = "/run/skeg/net:/net";

@@ -120,7 +120,11 @@ fn two_builds_on_two_paths_are_equal() -> Result<()> {
 fn build(folder: &Path) -> Result<()> {
     let inputs = folder.join("inputs");
     std::fs::create_dir_all(&inputs)?;
-    let programs = [("tiny", "skeg-init", "init"), ("release", "skeg", "skeg")];
+    let programs = [
+        ("tiny", "skeg-init", "init"),
+        ("release", "skeg", "skeg"),
+        ("release", "skeg-daemons", "daemons"),
+    ];
     for (profile, name, _) in programs {
         std::fs::copy(guest_program(profile, name), inputs.join(name))?;
     }

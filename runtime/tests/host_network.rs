@@ -1,4 +1,4 @@
-//! `skeg net` on the real kernel against a real DHCP server, in network namespaces made by the
+//! The daemon `net` on the real kernel against a real DHCP server, in network namespaces made by the
 //! test. Needs root, iproute2 and dnsmasq (Debian's dnsmasq-base).
 
 #[expect(dead_code, reason = "other tests use the rest")]

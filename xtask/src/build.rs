@@ -33,7 +33,7 @@ pub fn host_tools() -> Outcome<()> {
 }
 
 /// Programs of the package `skeg`, by the recipe's names and cargo's.
-const PROGRAMS: [(&str, &str); 1] = [("skeg", "skeg")];
+const PROGRAMS: [(&str, &str); 2] = [("skeg", "skeg"), ("daemons", "skeg-daemons")];
 
 /// PID 1 and the host's programs; for profile `test` the agent too.
 pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {

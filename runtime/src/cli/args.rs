@@ -91,10 +91,6 @@ pub enum Verb {
     Oci,
     #[command(hide = true, about = "The engine daemon")]
     Engine,
-    #[command(hide = true, about = "The process that clones containers")]
-    Zygote,
-    #[command(hide = true, about = "The network daemon")]
-    Net,
 }
 
 #[derive(Debug, Args)]

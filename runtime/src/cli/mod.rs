@@ -50,8 +50,6 @@ fn named_daemon(arguments: &[OsString]) -> Option<Main> {
     let [_, name] = arguments else { return None };
     match name.to_str()? {
         "engine" => Some(crate::engine::main),
-        "net" => Some(crate::hostnet::main),
-        "zygote" => Some(crate::zygote::main),
         _ => None,
     }
 }
@@ -69,8 +67,6 @@ fn end(outcome: Result<u8, CliError>) -> ExitCode {
 fn dispatch(verb: Verb) -> Result<u8, CliError> {
     match verb {
         Verb::Engine => daemon(crate::engine::main()),
-        Verb::Net => daemon(crate::hostnet::main()),
-        Verb::Zygote => daemon(crate::zygote::main()),
         Verb::Unit(command) => unit::check(&command),
         Verb::Boot(options) => boot::show(&options),
         other => user_verb(other),

@@ -1,4 +1,4 @@
-//! `skeg net`: the host's own network. Brings links up, leases addresses by DHCPv4, and writes what
+//! The daemon `net`: the host's own network. Brings links up, leases addresses by DHCPv4, and writes what
 //! it learnt to `/run/skeg/net/resolv.conf` and `/run/skeg/net/network.json`.
 //!
 //! Never touches links that are not physical ones, nor containers' networks. IPv6 addresses are the

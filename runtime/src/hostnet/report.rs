@@ -54,7 +54,7 @@ impl Default for Network {
 impl Network {
     /// `resolv.conf`: the servers and domains of all leases, links in order of their index.
     pub fn resolv_conf(&self) -> String {
-        let mut text = String::from("# written by skeg net from what DHCP servers said\n");
+        let mut text = String::from("# written by the daemon net from what DHCP servers said\n");
         let search = distinct(self.leases().flat_map(|lease| lease.search.iter().cloned()));
         if !search.is_empty() {
             let _ = writeln!(text, "search {}", search.join(" "));
@@ -186,7 +186,7 @@ mod tests {
     fn servers_and_domains_of_all_links_are_listed_once() {
         assert_eq!(
             two_links().resolv_conf(),
-            "# written by skeg net from what DHCP servers said\nsearch a.example b.example\n\
+            "# written by the daemon net from what DHCP servers said\nsearch a.example b.example\n\
              nameserver 1.1.1.1\nnameserver 10.0.2.3\nnameserver 9.9.9.9\n"
         );
     }

@@ -24,9 +24,8 @@ pub use client::{Client, Created, ExecSession, ExecStatus};
 ///
 /// # Errors
 /// When it cannot listen.
-pub fn main() -> anyhow::Result<()> {
-    use anyhow::Context;
-    match server::serve(&crate::engine::zygote_socket()).context("zygote")? {}
+pub fn main() -> std::io::Result<()> {
+    match server::serve(&crate::engine::zygote_socket())? {}
 }
 
 /// A container to create.
