@@ -11,10 +11,11 @@ use crate::debian::cache::Package;
 use crate::tree::Content;
 
 /// Files of an image that this project builds.
-const OURS: [(&str, &str); 4] = [
+const OURS: [(&str, &str); 5] = [
     ("skeg-init", "/init"),
     ("skeg", "/usr/bin/skeg"),
     ("skeg-daemons", "/usr/lib/skeg/daemons"),
+    ("skeg-ssh", "/usr/lib/skeg/packed/ssh.zst"),
     ("skeg-agent", "/usr/lib/skeg/agent"),
 ];
 

@@ -50,7 +50,7 @@ impl Bench {
             let path = format!("{certificates}/usr/share/ca-certificates/mozilla/{name}");
             bench.put(&path, format!("{name}\n").as_bytes());
         }
-        for name in ["init", "skeg", "daemons", "agent"] {
+        for name in ["init", "skeg", "daemons", "ssh", "agent"] {
             bench.put(name, format!("\x7fELF {name}").as_bytes());
         }
         bench
@@ -110,6 +110,8 @@ impl Bench {
             "skeg=skeg",
             "--program",
             "daemons=daemons",
+            "--program",
+            "ssh=ssh",
             "--program",
             "agent=agent",
             "--recipe",
@@ -206,6 +208,8 @@ fn two_builds_on_two_paths_are_equal_byte_for_byte() {
         "--program",
         "daemons=daemons",
         "--program",
+        "ssh=ssh",
+        "--program",
         "agent=agent",
         "--recipe",
         "recipe",
@@ -294,6 +298,8 @@ fn what_is_wrong_is_said_in_one_line_and_nothing_is_left_behind() {
                 "skeg=skeg",
                 "--program",
                 "daemons=daemons",
+                "--program",
+                "ssh=ssh",
             ],
             "image: gone: No such file or directory (os error 2)\n",
         ),

@@ -124,6 +124,7 @@ fn build(folder: &Path) -> Result<()> {
         ("tiny", "skeg-init", "init"),
         ("release", "skeg", "skeg"),
         ("release", "skeg-daemons", "daemons"),
+        ("release", "skeg-ssh", "ssh"),
     ];
     for (profile, name, _) in programs {
         std::fs::copy(guest_program(profile, name), inputs.join(name))?;

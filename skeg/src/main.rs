@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Some("fleet") => packed::run("fleet"),
         #[cfg(feature = "fleet")]
         Some("fleet") => fleet::cli::main(std::iter::once("skeg fleet".into()).chain(arguments)),
+        Some("ssh-daemon") => packed::run("ssh"),
         Some("update") => {
             updater::cli::main(std::iter::once("skeg update".into()).chain(arguments))
         }

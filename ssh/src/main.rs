@@ -15,6 +15,8 @@ use ssh::server::Server;
 use ssh::session::Host;
 
 const USAGE: &str = "skeg-ssh [--listen ADDRESS:PORT] [--keys FOLDER] [--group FILE] [--state FOLDER] [--skeg PROGRAM] [--docker SOCKET]";
+/// `skeg` runs this program by this verb, and leaves it among the arguments.
+const VERB: &str = "ssh-daemon";
 /// Environment that commands have of the daemon's, where it is there.
 const HANDED_ON: [&str; 1] = ["SKEG_SOCKET"];
 
@@ -28,7 +30,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = match options(std::env::args().skip(1)) {
+    let named = |word: &String| word == VERB;
+    let words = std::env::args().skip(1).enumerate();
+    let words = words.filter_map(|(at, word)| (at > 0 || !named(&word)).then_some(word));
+    let options = match options(words) {
         Ok(options) => options,
         Err(problem) => {
             eprintln!("skeg-ssh: {problem}\n{USAGE}");

@@ -55,6 +55,8 @@ pub fn guest_programs(profiles: &[&str]) -> Outcome<()> {
         "build the host's programs (static)",
         &mut guest_cargo(&skeg),
     )?;
+    let ssh = ["--profile", release, "-p", "ssh"];
+    progress::quietly("build skeg-ssh (static)", &mut guest_cargo(&ssh))?;
     if profiles.contains(&"test") {
         let agent = [
             "--profile",
@@ -164,6 +166,7 @@ fn image_command(profile: &str, folder: &str, program: fn(&str) -> PathBuf) -> C
     for (name, file) in PROGRAMS {
         give(name, program(file));
     }
+    give("ssh", plain("skeg-ssh"));
     if profile == "test" {
         give("agent", plain("skeg-agent"));
     }

@@ -20,6 +20,7 @@ const MACHINES: [(&str, &[&str]); 4] = [
             "state",
             "faults",
             "config",
+            "ssh",
         ],
     ),
     ("oci", &["oci_breakouts"]),

@@ -99,7 +99,7 @@ fn crates_of_programs() -> Result<Vec<Crate>> {
             manifests.insert(name.to_owned(), text);
         }
     }
-    Ok(crates::of(&lock, &manifests, &["init", "skeg"])?)
+    Ok(crates::of(&lock, &manifests, &["init", "skeg", "ssh"])?)
 }
 
 /// A folder of results holds one UKI: that of the last build.
